@@ -63,9 +63,19 @@ func Open(path string) (*NS, error) {
 	return start(func() error { return enter(f, path) })
 }
 
+// enter moves the calling thread. Control keeps the descriptor from being closed,
+// and its number from being used again, meanwhile.
 func enter(f *os.File, path string) error {
-	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("enter network namespace %q: %w", path, err)
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var serr error
+	if err := raw.Control(func(fd uintptr) { serr = unix.Setns(int(fd), unix.CLONE_NEWNET) }); err != nil {
+		return err
+	}
+	if serr != nil {
+		return fmt.Errorf("enter network namespace %q: %w", path, serr)
 	}
 	return nil
 }
@@ -125,6 +135,11 @@ func (n *NS) Do(fn func() error) error {
 	go func() {
 		runtime.LockOSThread() // never unlocked, as above
 		if err := enter(n.file, n.file.Name()); err != nil {
+			select {
+			case <-n.closed:
+				err = ErrClosed
+			default:
+			}
 			done <- err
 			return
 		}

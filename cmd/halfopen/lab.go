@@ -1,0 +1,129 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"halfopen/lab"
+	"halfopen/timeline"
+)
+
+// labOptions is the command line of halfopen lab.
+type labOptions struct {
+	evidence, experiment string
+	method               string
+	rate                 int
+	warmUp               time.Duration
+	dropFor, watchFor    time.Duration
+	shipperTimeout       time.Duration
+	clientTimeout        time.Duration
+	pipelining           int
+	statsShape           string
+	filebeat             string
+	shipperCmd           string
+	receiverCmd          string
+	quiet, json          bool
+}
+
+func newLab() *cobra.Command {
+	var o labOptions
+	cmd := &cobra.Command{
+		Use:   "lab",
+		Short: "Reproduce the half-open stall on this kernel, record it and judge it",
+		Long: `lab builds a test bed of three network namespaces, shipper, router and receiver, lets a
+log shipper send a growing log through the router's NAT, cuts the path for a while, makes
+the router forget the connection, and watches whether the shipper ever notices. All of it
+is recorded; the verdict comes from the recording alone.
+
+It needs root, or a kernel that lets ordinary users make user namespaces, and nothing
+else: no ip, nft, conntrack or docker. When it ends, also by Ctrl-C or kill -9, nothing of
+it is left on the host but the evidence.
+
+A program of your own takes the part of the shipper (--filebeat, --shipper-cmd) or of the
+receiver (--receiver-cmd). It runs inside its namespace and learns its part from these
+environment variables:
+
+  ` + lab.EnvRole + `            shipper or receiver
+  ` + lab.EnvDir + `             a folder of its own, removed afterwards
+  ` + lab.EnvInput + `           the growing log file
+  ` + lab.EnvReceiver + `        where to ship to, 10.51.0.2:5044
+  ` + lab.EnvListen + `          where the receiver listens, :5044
+  ` + lab.EnvStats + `           where to serve the counters: 127.0.0.1:5066, 127.0.0.1:9600
+  ` + lab.EnvTimeout + `         --shipper-timeout
+  ` + lab.EnvPipelining + `      --pipelining
+  ` + lab.EnvQueue + `           events that the shipper's queue holds, 4096
+  ` + lab.EnvStatsShape + `     --stats-shape
+  ` + lab.EnvClientTimeout + `  --client-timeout
+  ` + lab.EnvFilebeatYML + `    the same settings as a filebeat.yml
+
+Exit codes: 0 recovered or not stalled, 1 error, 2 usage, 3 reproduced, 4 inconclusive.`,
+		Example: `  sudo halfopen lab                          # the half-open stall, about 70 seconds
+  sudo halfopen lab --shipper-timeout 30s    # Filebeat's own default: it recovers
+  sudo halfopen lab --method none            # a healthy connection, for comparison
+  sudo halfopen lab --filebeat /usr/share/filebeat/bin/filebeat
+  sudo halfopen lab --json --quiet | jq .verdict`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			if !lab.MayMakeNamespaces() {
+				code, err := lab.InUserNamespace()
+				if err != nil {
+					return err
+				}
+				return codeError(code)
+			}
+			return runLab(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.evidence, "evidence", defaultEvidence, "folder for the recording")
+	f.StringVar(&o.experiment, "experiment", "halfopen-nat", "first part of the names of all files")
+	f.StringVar(&o.method, "method", "c", "what is done to the path: c (cut, then the flow is forgotten) or none")
+	f.DurationVar(&o.warmUp, "warm-up", 5*time.Second, "how long deliveries are watched before the cut")
+	f.DurationVar(&o.dropFor, "drop-for", 10*time.Second, "how long all packets are dropped, both ways")
+	f.DurationVar(&o.watchFor, "watch-for", 45*time.Second, "how long the connection is watched afterwards")
+	f.IntVar(&o.rate, "rate", 10, "lines a second that the log grows by")
+	f.DurationVar(&o.shipperTimeout, "shipper-timeout", 24*time.Hour, "output.logstash.timeout; Filebeat's own default is 30s")
+	f.IntVar(&o.pipelining, "pipelining", 2, "output.logstash.pipelining: batches in flight")
+	f.StringVar(&o.statsShape, "stats-shape", "7.17", "keys of the embedded shipper's stats: 7.17 or 8.15")
+	f.DurationVar(&o.clientTimeout, "client-timeout", 60*time.Second, "the receiver closes a client that is silent for so long")
+	f.StringVar(&o.filebeat, "filebeat", "", "run this Filebeat as the shipper, with a generated filebeat.yml")
+	f.StringVar(&o.shipperCmd, "shipper-cmd", "", "run this shell command as the shipper")
+	f.StringVar(&o.receiverCmd, "receiver-cmd", "", "run this shell command as the receiver")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
+	f.BoolVar(&o.json, "json", false, "print the verdict as JSON")
+	return cmd
+}
+
+func (o labOptions) check() error {
+	if err := timeline.CheckExperiment(o.experiment); err != nil {
+		return usageError{err}
+	}
+	switch {
+	case o.method != "c" && o.method != "none":
+		return usage("--method %q: want c or none", o.method)
+	case o.rate < 1 || o.rate > 100_000:
+		return usage("--rate %d: want 1 to 100000 lines a second", o.rate)
+	case o.pipelining < 1 || o.pipelining > 64:
+		return usage("--pipelining %d: want 1 to 64 batches", o.pipelining)
+	case o.statsShape != "7.17" && o.statsShape != "8.15":
+		return usage("--stats-shape %q: want 7.17 or 8.15", o.statsShape)
+	case o.filebeat != "" && o.shipperCmd != "":
+		return usage("--filebeat and --shipper-cmd both name the shipper: give one")
+	case o.shipperTimeout < 0:
+		return usage("--shipper-timeout %s: want 0s or more", o.shipperTimeout)
+	}
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{{"warm-up", o.warmUp}, {"drop-for", o.dropFor}, {"watch-for", o.watchFor}, {"client-timeout", o.clientTimeout}} {
+		if d.d < time.Second || d.d > 24*time.Hour {
+			return usage("--%s %s: want 1s to 24h", d.name, d.d)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+const nobody = 65534
+
+// An ordinary user runs the lab, where the kernel lets him make user namespaces.
+func TestLabAsOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	dir := openDir(t)
+	cmd := exec.Command(binary, "lab", "--method", "none", "--warm-up", "2s", "--watch-for", "4s", "--evidence", filepath.Join(dir, "evidence"))
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("NOT STALLED")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// openDir is a folder that everybody may write to and reach.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "halfopen-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// dropRights in the environment makes the test binary give up its rights and
+// become the program that it names.
+const dropRights = "HALFOPEN_TEST_WITHOUT_RIGHTS"
+
+// withoutRights runs inside a user namespace of its own, where it may forbid
+// further ones, and becomes an ordinary user of it.
+func withoutRights() error {
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+		return err
+	}
+	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
+		return err
+	}
+	return syscall.Exec(os.Getenv(dropRights), os.Args, os.Environ())
+}
+
+// Without any rights the lab says what is missing.
+func TestLabWithoutRights(t *testing.T) {
+	t.Parallel()
+	dir := openDir(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Args = []string{"halfopen", "lab", "--evidence", filepath.Join(dir, "evidence")}
+	cmd.Env = append(os.Environ(), dropRights+"="+binary, "TMPDIR="+dir)
+	everyone := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: nobody + 1}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: everyone, GidMappings: everyone, GidMappingsEnableSetgroups: true}
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitError {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"CAP_SYS_ADMIN", "run as root", "user.max_user_namespaces"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the message does not name %s:\n%s", want, out)
+		}
+	}
+	if files, _ := os.ReadDir(dir); len(files) > 0 {
+		t.Errorf("left behind: %v", files)
+	}
+}
+
+// The disk fills up in mid-run: a clear message, and what was written is read.
+func TestLabDiskFull(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := unix.Mount("halfopen-test", dir, "tmpfs", 0, "size=160k"); err != nil {
+		t.Fatalf("mount a small disk (needs root): %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	cmd := exec.Command(binary, "lab", "--method", "none", "--warm-up", "2s", "--watch-for", "20s", "--evidence", dir)
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitError || !bytes.Contains(out, []byte("no space left on device")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	text, err := exec.Command(binary, "verdict", dir).CombinedOutput()
+	if !bytes.Contains(text, []byte("recording halfopen-nat-")) {
+		t.Errorf("verdict on what was written: %v\n%s", err, text)
+	}
+	fmt.Fprintln(t.Output(), string(out))
+}

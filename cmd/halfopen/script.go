@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"halfopen/collect"
+	"halfopen/fault"
+	"halfopen/lab"
+	"halfopen/timeline"
+	"halfopen/verdict"
+)
+
+// patience is how long the first delivery may take beyond the warm-up.
+const patience = 15 * time.Second
+
+// script is the experiment: deliver, cut, forget, watch.
+func (x *experiment) script(ctx context.Context) error {
+	delivered, err := x.deliver(ctx)
+	if err != nil || !delivered {
+		return err
+	}
+	if x.opts.method == "none" {
+		x.show.phase(collect.Before, x.opts.watchFor)
+		return x.wait(ctx, x.opts.watchFor)
+	}
+	if err := x.cut(ctx); err != nil {
+		return err
+	}
+	x.show.phase(collect.After, x.opts.watchFor)
+	return x.wait(ctx, x.opts.watchFor)
+}
+
+// deliver waits until the shipper's acks have moved and the warm-up is over. A
+// shipper that never delivers would make the cut meaningless: false then.
+func (x *experiment) deliver(ctx context.Context) (bool, error) {
+	x.show.phase(collect.Before, x.opts.warmUp)
+	if err := x.wait(ctx, x.opts.warmUp); err != nil {
+		return false, err
+	}
+	limit := time.Now().Add(patience)
+	for x.acked.Load() == 0 {
+		if time.Now().After(limit) {
+			x.rec.Append(0, timeline.Body{Mark: &timeline.Mark{Text: fmt.Sprintf("nothing was acknowledged within %s: no cut was made", x.opts.warmUp+patience)}})
+			return false, nil
+		}
+		if err := x.wait(ctx, socketsEvery); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// cut drops everything both ways for a while, then makes the router forget the
+// flow and drop what belongs to no known one.
+func (x *experiment) cut(ctx context.Context) error {
+	x.rec.Phase(ctx, collect.Before)
+	if err := x.step(x.fault.DropBoth); err != nil {
+		return err
+	}
+	over := time.After(x.opts.dropFor)
+	x.show.phase(collect.During, x.opts.dropFor)
+	x.rec.Phase(ctx, collect.During)
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-over:
+	}
+	if err := x.step(x.fault.Forget); err != nil {
+		return err
+	}
+	x.rec.Phase(ctx, collect.After)
+	return nil
+}
+
+// step does one step of the fault, records it, and writes the drop window as it
+// then stands: after a crash the file still says what was done.
+func (x *experiment) step(do func() (fault.Step, error)) error {
+	step, err := do()
+	if err != nil {
+		return err
+	}
+	x.rec.Append(step.Took, timeline.Body{Fault: &timeline.Fault{At: timeline.Router, Method: x.opts.method, Step: step}})
+	return x.writeWindow()
+}
+
+// undo opens the path again, once nothing is watched any more, and completes the
+// drop window.
+func (x *experiment) undo() error {
+	if len(x.fault.Window(x.opts.method).Steps) == 0 {
+		return nil // there was no cut
+	}
+	return x.step(func() (fault.Step, error) {
+		if err := x.fault.Undo(); err != nil {
+			return fault.Step{}, err
+		}
+		steps := x.fault.Window(x.opts.method).Steps
+		return steps[len(steps)-1], nil
+	})
+}
+
+func (x *experiment) writeWindow() error {
+	text, err := x.fault.Window(x.opts.method).MarshalText()
+	if err != nil {
+		return err
+	}
+	return x.rec.Save("drop-window.txt", "drop window", text)
+}
+
+// wait waits for d, or until ctx ends, which is an error then.
+func (x *experiment) wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// partyLife records when a party exits by itself.
+type partyLife struct{ *lab.Party }
+
+func (p partyLife) Run(ctx context.Context, rec *collect.Recorder) error {
+	select {
+	case <-ctx.Done():
+	case <-p.Done():
+		rec.Append(0, timeline.Body{Party: &timeline.Party{Name: p.Name, At: p.Role, Change: timeline.Exited, PID: p.PID, How: p.How()}})
+	}
+	return nil
+}
+
+// conclude ends the recording, judges it from its file and seals the evidence.
+func (x *experiment) conclude(err error) (verdict.Verdict, error) {
+	end := timeline.End{Reason: "done"}
+	switch {
+	case errors.Is(err, context.Canceled):
+		end.Reason = "interrupted"
+	case err != nil:
+		end.Reason, end.Error = "error", err.Error()
+	}
+	if err := x.rec.Close(end); err != nil {
+		return verdict.Verdict{}, err
+	}
+	v, err := judge(x.rec.Prefix() + timeline.Suffix)
+	if err != nil {
+		return v, err
+	}
+	for _, f := range []struct {
+		rest string
+		json bool
+	}{{"verdict.json", true}, {"verdict.txt", false}} {
+		out, err := render(v, f.json)
+		if err != nil {
+			return v, err
+		}
+		if err := x.rec.Save(f.rest, "verdict", out); err != nil {
+			return v, err
+		}
+	}
+	return v, x.rec.Seal()
+}

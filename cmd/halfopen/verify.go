@@ -1,0 +1,85 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"halfopen/timeline"
+)
+
+func newVerify() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "verify [RECORDING]",
+		Short: "Check that a recording is whole and unchanged",
+		Long: `verify reads every record of a recording and checks its checksum, its number and its
+clock, and every file against the recording's manifest. It says what is missing, what was
+changed, and which losses the recorder itself told of. Nothing is executed.
+
+Exit code 0: whole. 1: not whole, or not a recording.`,
+		Example: `  halfopen verify
+  halfopen verify --json evidence/halfopen-nat-20260102-030405-timeline.jsonl`,
+		Args: oneRecording,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := timeline.Find(recordingOf(args))
+			if err != nil {
+				return err
+			}
+			c, err := timeline.Verify(path)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetIndent("", "  ")
+				err = enc.Encode(c)
+			} else {
+				_, err = fmt.Fprint(cmd.OutOrStdout(), describe(c))
+			}
+			if err == nil && !c.Whole() {
+				err = codeError(exitError)
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func describe(c timeline.Check) string {
+	out := fmt.Sprintf("%s\n%d records", c.Path, c.Records)
+	switch {
+	case c.FilesGood == nil:
+		out += ", no manifest"
+	default:
+		out += fmt.Sprintf(", %d files as they were", *c.FilesGood)
+	}
+	out += "\n"
+	if !c.Ended {
+		out += "cut short: the last record is missing\n"
+	}
+	for _, d := range c.Damage {
+		out += "damaged: " + d.String() + "\n"
+	}
+	for _, h := range c.Holes {
+		out += fmt.Sprintf("missing: %d records after number %d\n", h.Missing, h.After)
+	}
+	for _, g := range c.Gaps {
+		out += fmt.Sprintf("gap: %s lost %d: %s\n", g.Source, g.Lost, g.Why)
+	}
+	for _, n := range c.Disorder {
+		out += fmt.Sprintf("out of order: record %d\n", n)
+	}
+	for _, k := range c.Unknown {
+		out += fmt.Sprintf("unknown kind of record, kept: %q\n", k)
+	}
+	for _, b := range c.FilesBad {
+		out += "file: " + b + "\n"
+	}
+	if c.Whole() {
+		out += "whole\n"
+	}
+	return out
+}

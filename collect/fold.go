@@ -1,0 +1,75 @@
+package collect
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fold joins readings that are the same into one: a stalled connection is read
+// ten times a second and shows nothing new. Nothing is lost: what is emitted is
+// the last of the readings that were the same, with their number and the time of
+// the first, so a change is known to lie between two readings.
+type fold[T any] struct {
+	same func(a, b T) bool
+	// emit writes a record; since is the monotonic time of the first reading it
+	// stands for, took reaches back to the start of the last one.
+	emit func(v T, readings int, since, took time.Duration)
+
+	last     T
+	began    time.Duration // monotonic start of the last reading
+	since    time.Duration // monotonic start of the first reading not emitted yet
+	readings int           // not emitted yet
+	emitted  time.Duration // monotonic time of the last emission, 0 = never
+}
+
+// add takes a reading that began at the given monotonic time and ended now.
+func (f *fold[T]) add(v T, began time.Duration) {
+	changed := f.emitted == 0 || !f.same(f.last, v)
+	if changed {
+		f.flush()
+	}
+	if f.readings == 0 {
+		f.since = began
+	}
+	f.last, f.began = v, began
+	f.readings++
+	if changed || began-f.emitted >= foldFor {
+		f.flush()
+	}
+}
+
+func (f *fold[T]) flush() {
+	if f.readings == 0 {
+		return
+	}
+	since := f.since
+	if f.readings == 1 {
+		since = 0 // the record's own time says it
+	}
+	now := monotonic()
+	f.emit(f.last, f.readings, since, now-f.began)
+	f.readings, f.emitted = 0, now
+}
+
+// monotonic is the clock that orders the records (CLOCK_BOOTTIME).
+func monotonic() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
+	return time.Duration(ts.Nano())
+}
+
+// every calls fn now and then once a period until ctx ends. Calls never overlap;
+// periods that a slow call missed are left out.
+func every(ctx context.Context, period time.Duration, fn func()) {
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		fn()
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}

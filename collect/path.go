@@ -1,0 +1,118 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"halfopen/fault"
+	"halfopen/middlebox"
+	"halfopen/netns"
+	"halfopen/timeline"
+)
+
+// Conntrack reads the connection tracking entries of the watched ports.
+type Conntrack struct {
+	At     string // place
+	Table  *middlebox.Conntrack
+	Every  time.Duration
+	Canary netip.Addr // whose entries are left out
+}
+
+// Run reads until ctx ends.
+func (c *Conntrack) Run(ctx context.Context, rec *Recorder) error {
+	f := fold[[]middlebox.Entry]{same: func(a, b []middlebox.Entry) bool { return slices.EqualFunc(a, b, sameEntry) }}
+	f.emit = func(entries []middlebox.Entry, readings int, since, took time.Duration) {
+		rec.Append(took, timeline.Body{Conntrack: &timeline.Conntrack{At: c.At, Readings: readings, Since: since, Entries: entries}})
+	}
+	every(ctx, c.Every, func() {
+		began := monotonic()
+		entries, err := c.Table.List()
+		if err != nil {
+			rec.Fail("conntrack of "+c.At, monotonic()-began, err)
+			return
+		}
+		f.add(slices.DeleteFunc(entries, func(e middlebox.Entry) bool { return e.Orig.Local.Addr() == c.Canary }), began)
+	})
+	f.flush()
+	return nil
+}
+
+// sameEntry compares all but the timeout, which ticks by itself, and the traffic.
+func sameEntry(a, b middlebox.Entry) bool {
+	return a.ID == b.ID && a.Orig == b.Orig && a.Reply == b.Reply && a.State == b.State && a.Status == b.Status
+}
+
+// Drops polls the counters of a fault's rules.
+type Drops struct {
+	At    string
+	Fault *fault.Fault
+	Every time.Duration
+}
+
+// Run polls until ctx ends. Before the fault has rules there is nothing to tell.
+func (d *Drops) Run(ctx context.Context, rec *Recorder) error {
+	f := fold[[]fault.Counter]{same: func(a, b []fault.Counter) bool { return slices.Equal(a, b) }}
+	f.emit = func(counters []fault.Counter, _ int, _, took time.Duration) {
+		rec.Append(took, timeline.Body{Drops: &timeline.Drops{At: d.At, Counters: counters}})
+	}
+	every(ctx, d.Every, func() {
+		began := monotonic()
+		counters, err := d.Fault.Counters()
+		if err != nil {
+			rec.Fail("drop counters of "+d.At, monotonic()-began, err)
+			return
+		}
+		if len(counters) > 0 {
+			f.add(counters, began)
+		}
+	})
+	f.flush()
+	return nil
+}
+
+// Canary tries the path with a fresh connection that is closed at once.
+type Canary struct {
+	NS    *netns.NS
+	From  netip.Addr // of its own, so that nobody takes it for the shipper
+	To    netip.AddrPort
+	Every time.Duration
+}
+
+// Run tries until ctx ends. A try takes one period at most.
+func (c *Canary) Run(ctx context.Context, rec *Recorder) error {
+	every(ctx, c.Every, func() {
+		began := monotonic()
+		err := c.NS.Do(func() error { return c.try(ctx) })
+		if err != nil && ctx.Err() != nil {
+			return
+		}
+		k := &timeline.Canary{From: c.From, To: c.To, Passed: err == nil}
+		if err != nil {
+			k.Error = shortError(err)
+		}
+		rec.Append(monotonic()-began, timeline.Body{Canary: k})
+	})
+	return nil
+}
+
+func (c *Canary) try(ctx context.Context) error {
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.From, 0)), Timeout: c.Every}
+	conn, err := d.DialContext(ctx, "tcp", c.To.String())
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// shortError leaves the addresses out, which the record has already.
+func shortError(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,199 @@
+// Package collect turns readings of the sources into records and evidence files,
+// and owns the goroutines that do so. It never judges.
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"halfopen/timeline"
+)
+
+// Source reads one thing for as long as ctx lasts, and returns nil then. What it
+// can't read is a Failure record; an error ends the whole recording.
+type Source interface {
+	Run(ctx context.Context, rec *Recorder) error
+}
+
+// Witness is a Source that can also leave its raw material as evidence files, at
+// the start, at each change of phase, every minute and at the end.
+type Witness interface {
+	Source
+	Keep(ctx context.Context, rec *Recorder, phase string)
+}
+
+// Phases of an experiment, as they appear in the names of evidence files.
+const (
+	Before = "before"
+	During = "during"
+	After  = "after"
+)
+
+// Recorder is a recording under way: the timeline and the files beside it.
+type Recorder struct {
+	dir    string
+	prefix string
+	tl     *timeline.Writer
+	phases chan phase
+}
+
+// phase is a change of phase; kept is closed when its raw evidence is.
+type phase struct {
+	name string
+	kept chan struct{}
+}
+
+// keepEvery is how often raw evidence is kept while the phase does not change.
+const keepEvery = time.Minute
+
+// Open makes a new recording in folder dir, which is made if need be. The
+// recording's files all start with the experiment's name and the time.
+func Open(dir string, h timeline.Header, observe func(timeline.Record)) (*Recorder, error) {
+	if err := timeline.CheckExperiment(h.Experiment); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("make evidence folder: %w", err)
+	}
+	host(&h)
+	base := timeline.Prefix(h.Experiment, time.Now())
+	for try := 1; ; try++ {
+		prefix := base
+		if try > 1 {
+			prefix = fmt.Sprintf("%s-%d", base, try)
+		}
+		tl, err := timeline.Create(filepath.Join(dir, prefix+timeline.Suffix), h, observe)
+		if errors.Is(err, fs.ErrExist) {
+			continue // another recording started in the same second
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w; name a folder you may write to with --evidence", err)
+		}
+		return &Recorder{dir: dir, prefix: prefix, tl: tl, phases: make(chan phase)}, nil
+	}
+}
+
+// Append adds a record; took is how long the reading took.
+func (r *Recorder) Append(took time.Duration, b timeline.Body) { r.tl.Append(took, b) }
+
+// Fail records that a reading of the source could not be had.
+func (r *Recorder) Fail(source string, took time.Duration, err error) {
+	r.Append(took, timeline.Body{Failure: &timeline.Failure{Source: source, Error: err.Error()}})
+}
+
+// Name is the name of an evidence file of this recording, without folder.
+func (r *Recorder) Name(rest string) string { return r.prefix + "-" + rest }
+
+// Path is where the evidence file of that name stands.
+func (r *Recorder) Path(rest string) string { return filepath.Join(r.dir, r.Name(rest)) }
+
+// Prefix is the path that all files of the recording start with.
+func (r *Recorder) Prefix() string { return filepath.Join(r.dir, r.prefix) }
+
+// Save writes an evidence file as a whole, or not at all, and records it.
+func (r *Recorder) Save(rest, what string, data []byte) error {
+	path := r.Path(rest)
+	tmp := path + ".part"
+	if err := os.WriteFile(tmp, data, 0o640); err != nil {
+		os.Remove(tmp)
+		return fmt.Errorf("write evidence file: %w", err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		os.Remove(tmp)
+		return fmt.Errorf("write evidence file: %w", err)
+	}
+	r.Append(0, timeline.Body{File: &timeline.File{Name: r.Name(rest), What: what}})
+	return nil
+}
+
+// keepRaw is Save for a Witness: what fails is recorded.
+func (r *Recorder) keepRaw(source, rest, what string, data []byte) {
+	if err := r.Save(rest, what, data); err != nil {
+		r.Fail(source, 0, err)
+	}
+}
+
+// stamp names the moment in the file names of raw evidence.
+func stamp() string { return time.Now().UTC().Format("150405.000") }
+
+// Run runs the sources for as long as the script runs, which is the experiment
+// itself, and takes the last raw evidence when it is over. It returns the
+// script's error, or that of a source, which ends the script.
+func (r *Recorder) Run(ctx context.Context, script func(context.Context) error, sources ...Source) error {
+	var witnesses []Witness
+	for _, s := range sources {
+		if w, ok := s.(Witness); ok {
+			witnesses = append(witnesses, w)
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	watching, stop := context.WithCancel(ctx)
+	for _, s := range sources {
+		group.Go(func() error { return s.Run(watching, r) })
+	}
+	group.Go(func() error { r.keepRegularly(watching, witnesses); return nil })
+	group.Go(func() error { defer stop(); return script(ctx) })
+	return group.Wait()
+}
+
+// Phase starts a phase of the experiment, and returns when its raw evidence is
+// kept. Only the script of Run may call it.
+func (r *Recorder) Phase(ctx context.Context, name string) {
+	p := phase{name: name, kept: make(chan struct{})}
+	select {
+	case r.phases <- p:
+		<-p.kept
+	case <-ctx.Done():
+	}
+}
+
+func (r *Recorder) keepRegularly(ctx context.Context, witnesses []Witness) {
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	always := context.WithoutCancel(ctx) // what was begun is kept
+	now := Before
+	keep(always, r, witnesses, now)
+	for {
+		select {
+		case p := <-r.phases:
+			now = p.name
+			keep(always, r, witnesses, now)
+			close(p.kept)
+		case <-tick.C:
+			keep(always, r, witnesses, now)
+		case <-ctx.Done():
+			keep(always, r, witnesses, now)
+			return
+		}
+	}
+}
+
+// keep asks every witness for its raw material, all at once: a hung endpoint
+// must not delay the others.
+func keep(ctx context.Context, r *Recorder, witnesses []Witness, phase string) {
+	var wait sync.WaitGroup
+	for _, w := range witnesses {
+		wait.Go(func() { w.Keep(ctx, r, phase) })
+	}
+	wait.Wait()
+}
+
+// Flush brings everything so far to the kernel, so that readers see it.
+func (r *Recorder) Flush() error { return r.tl.Flush() }
+
+// Close ends the timeline. The manifest is written after it, by Seal.
+func (r *Recorder) Close(end timeline.End) error { return r.tl.Close(end) }
+
+// Seal writes the manifest over all files of the recording.
+func (r *Recorder) Seal() error {
+	_, err := timeline.WriteManifest(r.Prefix())
+	return err
+}

@@ -1,0 +1,125 @@
+package collect
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"halfopen/flow"
+	"halfopen/netns"
+	"halfopen/sockstate"
+	"halfopen/timeline"
+)
+
+// foldFor is the longest time that one record of unchanged readings stands for.
+const foldFor = time.Second
+
+// Sockets reads the sockets of one namespace on the watched ports.
+type Sockets struct {
+	At    string // place
+	NS    *netns.NS
+	Ports flow.Ports
+	Every time.Duration
+	// Canary is the address whose connections are left out: they have records
+	// of their own. The zero Addr leaves out nothing.
+	Canary netip.Addr
+}
+
+// Run reads until ctx ends: by inet_diag, or from /proc where the kernel or the
+// rights do not allow that.
+func (s *Sockets) Run(ctx context.Context, rec *Recorder) error {
+	read, via, done := s.reader(rec)
+	defer done()
+	f := fold[[]sockstate.Socket]{same: sameSockets}
+	f.emit = func(socks []sockstate.Socket, readings int, since, took time.Duration) {
+		rec.Append(took, timeline.Body{Sockets: &timeline.Sockets{
+			At: s.At, Via: via, Readings: readings, Since: since, Sockets: socks,
+		}})
+	}
+	every(ctx, s.Every, func() {
+		began := monotonic()
+		socks, err := read()
+		if err != nil {
+			rec.Fail("sockets of "+s.At, monotonic()-began, err)
+			return
+		}
+		f.add(socks, began)
+	})
+	f.flush()
+	return nil
+}
+
+func (s *Sockets) reader(rec *Recorder) (read func() ([]sockstate.Socket, error), via string, done func()) {
+	diag, err := sockstate.OpenDiag(s.NS, s.Ports)
+	if err == nil {
+		f := &follower{diag: diag, own: s.own}
+		if _, err = f.read(); err == nil {
+			return f.read, "diag", func() { diag.Close() }
+		}
+		diag.Close()
+	}
+	rec.Fail("sockets of "+s.At, 0, fmt.Errorf("inet_diag can't be used, reading /proc/net/tcp instead: %w", err))
+	return func() ([]sockstate.Socket, error) {
+		socks, bad, err := sockstate.ReadProc(s.NS.ProcRoot(), s.Ports)
+		for _, b := range bad {
+			rec.Fail("sockets of "+s.At, 0, fmt.Errorf("line %d of the socket table: %s: %q", b.Line, b.Why, b.Text))
+		}
+		return s.own(socks), err
+	}, "procfs", func() {}
+}
+
+// own leaves the canary's connections out and sorts the others: the kernel's
+// order is that of its hash table.
+func (s *Sockets) own(socks []sockstate.Socket) []sockstate.Socket {
+	socks = slices.DeleteFunc(socks, func(k sockstate.Socket) bool { return k.Local.Addr() == s.Canary })
+	slices.SortFunc(socks, func(a, b sockstate.Socket) int {
+		if c := a.Local.Compare(b.Local); c != 0 {
+			return c
+		}
+		return a.Remote.Compare(b.Remote)
+	})
+	return socks
+}
+
+func sameSockets(a, b []sockstate.Socket) bool {
+	return slices.EqualFunc(a, b, func(x, y sockstate.Socket) bool { return x.Steady(y) })
+}
+
+// Keep writes the namespace's rows of /proc/net/tcp and tcp6 as they are, and
+// the same sockets decoded.
+func (s *Sockets) Keep(_ context.Context, rec *Recorder, phase string) {
+	source := "sockets of " + s.At
+	raw, err := sockstate.RawProc(s.NS.ProcRoot(), s.Ports)
+	if err != nil {
+		rec.Fail(source, 0, err)
+		return
+	}
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "# rows of /proc/net/tcp and tcp6, place %s, ports %v\n", s.At, hexPorts(s.Ports))
+	text.Write(raw)
+	socks, _, err := sockstate.ReadProc(s.NS.ProcRoot(), s.Ports)
+	if err != nil {
+		rec.Fail(source, 0, err)
+	}
+	text.WriteString("# decoded\n")
+	for _, k := range socks {
+		line, err := json.Marshal(k)
+		if err != nil {
+			rec.Fail(source, 0, err)
+			continue
+		}
+		text.Write(append(line, '\n'))
+	}
+	rec.keepRaw(source, fmt.Sprintf("sockets-%s-%s-%s.log", phase, stamp(), s.At), "socket table", text.Bytes())
+}
+
+func hexPorts(ports flow.Ports) (out []string) {
+	for _, p := range ports {
+		out = append(out, fmt.Sprintf("%d (%s)", p, flow.Hex(p)))
+	}
+	return out
+}

@@ -1,0 +1,62 @@
+// Package fault breaks the path of a connection, for a time and on purpose, and
+// tells exactly what it did: a drop window.
+//
+// All rules stand in one nf_tables table that this process owns
+// (NFT_TABLE_F_OWNER, Linux 5.12): nobody else can change it, and the kernel
+// removes it with the process, kill -9 included. Other tables are never touched.
+package fault
+
+import (
+	"time"
+
+	"halfopen/middlebox"
+)
+
+// Names of steps.
+const (
+	StepDrop   = "drop"   // DropBoth
+	StepForget = "forget" // Forget
+	StepUndo   = "undo"   // Undo
+)
+
+// Step is a change of the rules. It was made at one moment between Start and
+// End, and holds until the next step.
+type Step struct {
+	Name string `json:"name"`
+
+	// Start and End are readings of the wall clock just before the change was
+	// sent to the kernel and just after the kernel acknowledged it.
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+
+	Mono  time.Duration `json:"mono_ns"` // CLOCK_BOOTTIME at Start
+	Took  time.Duration `json:"took_ns"` // from Start to End, whatever the wall clock did
+	Known string        `json:"known"`   // how it is known, such as "kernel acknowledged the rules"
+
+	// Rules are those that came into force, as commands of nft(8).
+	Rules []string `json:"rules,omitempty"`
+
+	// Deleted are the conntrack entries that were deleted before Start, while
+	// the rules of the step before still held.
+	Deleted []middlebox.Entry `json:"deleted,omitempty"`
+}
+
+// Direction is the way of a packet.
+type Direction string
+
+// The two directions.
+const (
+	Toward Direction = "toward" // to a watched port
+	From   Direction = "from"   // from a watched port
+)
+
+// Counter is what one rule has dropped.
+type Counter struct {
+	Rule      string    `json:"rule"` // as in Step.Rules
+	Direction Direction `json:"direction"`
+	Step      string    `json:"step"` // name of the step that brought the rule
+	// Packets as the hook sees them: segments that the network card or GRO
+	// merged count as one.
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"` // with IP headers, without the link's
+}

@@ -1,0 +1,63 @@
+package fault
+
+import (
+	"time"
+
+	"halfopen/flow"
+)
+
+// Window is the story of a fault: when the path was cut and opened again, how
+// that is known, and what was really dropped. Its first step is the cut.
+type Window struct {
+	Method string     // the user's name for it
+	Table  string     // of nf_tables, "inet halfopen-4242-1"; empty if no rules were made
+	Netns  uint64     // inode of the network namespace; 0 is not known
+	Ports  flow.Ports // watched
+	Setup  []string   // how the table was made, as commands of nft(8)
+	Steps  []Step     // in order of time
+
+	// Counters are those of the rules in Steps, in their order, as they stood
+	// at Read. Error says why they are older than the story, if they are.
+	Counters []Counter
+	Read     time.Time
+	Error    string
+}
+
+// Start is the moment from which the path was surely cut; ok is false if it
+// never was.
+func (w Window) Start() (start time.Time, ok bool) {
+	if len(w.Steps) == 0 || w.Steps[0].Name == StepUndo {
+		return time.Time{}, false
+	}
+	return w.Steps[0].End, true
+}
+
+// End is the moment until which the path was surely cut; ok is false while it
+// still is. After Forget it stays closed to the connections of before.
+func (w Window) End() (end time.Time, ok bool) {
+	if len(w.Steps) < 2 {
+		return time.Time{}, false
+	}
+	return w.Steps[1].Start, true
+}
+
+// Held is the time for which the rules of step i were surely in force, by the
+// monotonic clock; ok is false while they still are.
+func (w Window) Held(i int) (held time.Duration, ok bool) {
+	if i+1 >= len(w.Steps) {
+		return 0, false
+	}
+	s := w.Steps[i]
+	return w.Steps[i+1].Mono - s.Mono - s.Took, true
+}
+
+// Dropped is what the rules of one step dropped one way.
+func (w Window) Dropped(step string, d Direction) (packets, bytes uint64) {
+	for _, c := range w.Counters {
+		if c.Step == step && c.Direction == d {
+			packets += c.Packets
+			bytes += c.Bytes
+		}
+	}
+	return packets, bytes
+}

@@ -1,0 +1,220 @@
+package fault
+
+import (
+	"bytes"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"halfopen/flow"
+	"halfopen/middlebox"
+)
+
+// sameWindow compares windows as their text tells them: without the monotonic
+// part of a time.
+var sameWindow = cmp.Options{
+	cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }),
+	cmp.Comparer(func(a, b flow.Flow) bool { return a == b }),
+	cmpopts.EquateEmpty(),
+}
+
+// recorded are the texts of a real fault at its four stages.
+func recorded(t testing.TB) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) != 4 {
+		t.Fatalf("recorded windows %v, %v; want 4", files, err)
+	}
+	texts := map[string]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[strings.TrimSuffix(filepath.Base(file), ".txt")] = string(text)
+	}
+	return texts
+}
+
+func parse(t *testing.T, text string) Window {
+	t.Helper()
+	w, err := ParseWindow(strings.NewReader(text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return w
+}
+
+func TestParseRecordedWindows(t *testing.T) {
+	for name, want := range map[string]struct {
+		steps, counters, deleted int
+		start, end               bool
+	}{
+		"uncut":     {},
+		"open":      {steps: 1, counters: 2, start: true},
+		"forgotten": {steps: 2, counters: 6, deleted: 1, start: true, end: true},
+		"undone":    {steps: 3, counters: 6, deleted: 1, start: true, end: true},
+	} {
+		text := recorded(t)[name]
+		w := parse(t, text)
+		deleted := 0
+		for _, s := range w.Steps {
+			deleted += len(s.Deleted)
+		}
+		if len(w.Steps) != want.steps || len(w.Counters) != want.counters || deleted != want.deleted {
+			t.Errorf("%s: %d steps, %d counters, %d entries deleted; want %+v", name, len(w.Steps), len(w.Counters), deleted, want)
+		}
+		start, started := w.Start()
+		end, ended := w.End()
+		if started != want.start || ended != want.end {
+			t.Errorf("%s: started %t, ended %t; want %+v", name, started, ended, want)
+		}
+		if packets, _ := w.Dropped(StepDrop, Toward); started && packets < 3 {
+			t.Errorf("%s: %d packets dropped", name, packets)
+		}
+		if held, _ := w.Held(0); ended && (held <= 0 || end.Sub(start)-held > time.Millisecond || held-end.Sub(start) > time.Millisecond) {
+			t.Errorf("%s: held for %s between %s and %s", name, held, start, end)
+		}
+		again, err := w.MarshalText()
+		if err != nil || string(again) != text {
+			t.Errorf("%s is written again as (%v)\n%s", name, err, cmp.Diff(text, string(again)))
+		}
+	}
+}
+
+func TestLiveWindowRoundTrips(t *testing.T) {
+	p := newPath(t)
+	f := p.fault()
+	p.dial()
+	for _, step := range []func() error{
+		func() error { return nil },
+		func() error { _, err := f.DropBoth(); return err },
+		func() error { _, err := f.Forget(); return err },
+		f.Undo,
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+		w := f.Window("a method")
+		var text bytes.Buffer
+		if n, err := w.WriteTo(&text); err != nil || n != int64(text.Len()) {
+			t.Fatalf("%d bytes of %d, %v", n, text.Len(), err)
+		}
+		back := parse(t, text.String())
+		if diff := cmp.Diff(w, back, sameWindow); diff != "" {
+			t.Errorf("read back:\n%s", diff)
+		}
+		if inode, err := p.router.Inode(); err != nil || back.Netns != inode || back.Method != "a method" || !back.Ports.Has(port) {
+			t.Errorf("window %+v: want namespace %d, port %d (%v)", back, inode, port, err)
+		}
+	}
+}
+
+// A cut file is never taken for a whole one.
+func TestParseRefusesACutFile(t *testing.T) {
+	for name, text := range recorded(t) {
+		end := len(strings.TrimSpace(text))
+		for n := range end {
+			if w, err := ParseWindow(strings.NewReader(text[:n])); err == nil {
+				t.Fatalf("%s cut after %d of %d bytes was read as %+v", name, n, end, w)
+			}
+		}
+		parse(t, text[:end])
+	}
+}
+
+func TestParseRefusesWhatDoesNotAgree(t *testing.T) {
+	text := recorded(t)["undone"]
+	for _, change := range [][2]string{
+		{"format 1", "format 2"},
+		{"dropped-toward: ", "dropped-toward: 1"},
+		{"dropped: toward ", "dropped: toward 1"},
+		{"dropped: toward ", "dropped: sideways "},
+		{"duration: ", "duration: 1h"},
+		{"ports: 5044", "ports: 5044 80"},
+		{"ports: 5044", "ports: 0x13B4"},
+		{"ports: 5044", "ports: many"},
+		{"netns: ", "netns: -"},
+		{"step: forget", "step: forget\nstep: forget"},
+		{"method: ", "weather: fine\nmethod: "},
+		{"method: ", "known: yesterday\nmethod: "},
+		{"start: 20", "start: 19"},
+		{"known: kernel acknowledged the rules between ", "known: kernel acknowledged the rules "},
+		{"Z and ", "+01:00 and "},
+		{"mono: ", "mono: soon"},
+		{"forgotten-entries: 1", "forgotten-entries: 2"},
+		{"deleted-entry: {", "deleted-entry: "},
+		{"took: ", "took = "},
+	} {
+		changed := strings.Replace(text, change[0], change[1], 1)
+		if changed == text {
+			t.Fatalf("%q is not in the text", change[0])
+		}
+		if _, err := ParseWindow(strings.NewReader(changed)); err == nil {
+			t.Errorf("%q instead of %q was read", change[1], change[0])
+		} else if change[0] != "format 1" && !strings.Contains(err.Error(), `"`) {
+			t.Errorf("%q: error %q does not quote the line", change[1], err)
+		}
+	}
+	for _, change := range [][2]string{{"\n", "\r\n"}, {"\n", "  \n\n"}, {"\nstep", "\n# a remark\nstep"}} {
+		if diff := cmp.Diff(parse(t, text), parse(t, strings.ReplaceAll(text, change[0], change[1])), sameWindow); diff != "" {
+			t.Errorf("%q instead of %q:\n%s", change[1], change[0], diff)
+		}
+	}
+}
+
+func TestMarshalRefusesWhatCannotBeReadBack(t *testing.T) {
+	step := Step{Name: StepDrop, Known: "by hand", Rules: []string{"r"}}
+	for name, w := range map[string]Window{
+		"two lines":          {Method: "a\nb"},
+		"space at the end":   {Method: "a "},
+		"not UTF-8":          {Method: "\xff"},
+		"no name":            {Steps: []Step{{Known: "x"}}},
+		"unknown why":        {Steps: []Step{{Name: "x"}}},
+		"rule twice":         {Steps: []Step{{Name: "x", Known: "y", Rules: []string{"r", "r"}}}},
+		"foreign counter":    {Steps: []Step{step}, Counters: []Counter{{Rule: "other", Step: StepDrop}}},
+		"year of five":       {Steps: []Step{{Name: "x", Known: "y", End: time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC)}}},
+		"state of two lines": {Steps: []Step{{Name: "x", Known: "y", Deleted: []middlebox.Entry{{State: "a\nb"}}}}},
+	} {
+		if text, err := w.MarshalText(); err == nil {
+			t.Errorf("%s: written as\n%s", name, text)
+		}
+	}
+	w := Window{Steps: []Step{step}, Counters: []Counter{{Rule: "r", Step: StepDrop, Direction: From, Packets: math.MaxUint64, Bytes: math.MaxUint64}}}
+	w.Steps[0].Deleted = []middlebox.Entry{{
+		Orig: flow.New(netip.MustParseAddrPort("[2001:db8::1]:1"), netip.MustParseAddrPort("[2001:db8::2]:5044")),
+	}}
+	text, err := w.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(w, parse(t, string(text)), sameWindow); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func FuzzParseWindow(f *testing.F) {
+	for _, text := range recorded(f) {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		w, err := ParseWindow(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		again, err := w.MarshalText()
+		if err != nil {
+			t.Fatalf("read but not written: %v\n%q", err, text)
+		}
+		if diff := cmp.Diff(w, parse(t, string(again)), sameWindow); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}

@@ -1,0 +1,129 @@
+package logtail
+
+import (
+	"fmt"
+	"time"
+)
+
+// drain hands on what f holds up to its size now.
+func (t *tail) drain(f *file) error {
+	info, err := f.stat()
+	if err != nil {
+		t.readTrouble(f, err)
+		return nil
+	}
+	for {
+		fresh, ok, err := f.next(t.buf)
+		switch {
+		case err != nil:
+			t.readTrouble(f, err)
+			return nil
+		case !ok:
+			if err := t.truncated(f, info.size); err != nil {
+				return err
+			}
+			if info, err = f.stat(); err != nil {
+				t.readTrouble(f, err)
+				return nil
+			}
+			continue
+		case len(fresh) == 0:
+			return nil
+		}
+		f.trouble = ""
+		n := len(fresh)
+		if err := f.split.feed(fresh); err != nil {
+			return err
+		}
+		f.advance(t.buf, n)
+		if f.off >= info.size {
+			return nil // more than that has its own event
+		}
+	}
+}
+
+// readTrouble notes that f cannot be read, once until the reason changes.
+func (t *tail) readTrouble(f *file, err error) {
+	if why := err.Error(); f.trouble != why {
+		f.trouble = why
+		t.note("read inode %d at offset %d: %v", f.info.id.ino, f.off, err)
+	}
+}
+
+// truncated starts f again at its beginning. size is what it had before, if
+// that was beyond the position.
+func (t *tail) truncated(f *file, size int64) error {
+	end, from, err := t.recover(f)
+	if err != nil {
+		return err
+	}
+	if err := f.split.flush(); err != nil {
+		return err
+	}
+	why := fmt.Sprintf("truncated after offset %d was read; what was written after that and before the truncation cannot be known", f.off)
+	if from != "" {
+		why = fmt.Sprintf("truncated after it was copied; %d bytes were read from the copy %s; what was written between the copy and the truncation cannot be known", end-f.off, from)
+	}
+	lost := int64(-1)
+	if now, err := f.stat(); err == nil && now.size < f.off && size > end {
+		lost = size - end // seen before the truncation, never read
+	}
+	t.gap(lost, why)
+	t.note("truncated at offset %d, inode %d", f.off, f.info.id.ino)
+	f.restart()
+	return nil
+}
+
+// recover looks for the copy that copytruncate made of f before it emptied f,
+// and hands on the bytes behind the position that only the copy still has. A
+// copy is a file with a rotated name that begins as f did and has the mark at
+// the position. end is where the copy ends, f.off without one.
+func (t *tail) recover(f *file) (end int64, from string, err error) {
+	end = f.off
+	for _, s := range siblings(t.path) {
+		if s.info.id == f.info.id || s.info.changed.Before(t.seen.Add(-time.Minute)) {
+			continue
+		}
+		c, err := openFile(s.path)
+		if err != nil {
+			continue // renamed or compressed meanwhile
+		}
+		if f.copied(c) {
+			t.remember(c.info) // or it would be taken for a file that was rotated away
+			reached, ok := end, false
+			if from == "" {
+				reached, ok, err = t.readCopy(f, c)
+			}
+			if ok {
+				end, from = reached, s.path
+			}
+		}
+		c.close()
+		if err != nil {
+			return end, from, err
+		}
+	}
+	return end, from, nil
+}
+
+// readCopy hands on what c has behind the position of f; ok is false if the
+// mark is not there.
+func (t *tail) readCopy(f, c *file) (end int64, ok bool, err error) {
+	c.off, c.mark = f.off, append(c.mark, f.mark...)
+	for {
+		fresh, same, err := c.next(t.buf)
+		if err != nil || !same {
+			return c.off, ok, nil
+		}
+		ok = true
+		if len(fresh) == 0 {
+			return c.off, true, nil
+		}
+		f.split.inode = c.info.id.ino
+		n := len(fresh)
+		if err := f.split.feed(fresh); err != nil {
+			return c.off, true, err
+		}
+		c.advance(t.buf, n)
+	}
+}

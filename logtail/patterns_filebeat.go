@@ -1,0 +1,133 @@
+package logtail
+
+import "regexp"
+
+// The wording is that of elastic/beats 7 and 8; where 6 differs, both match.
+// What follows "caused by:" is Go's net.OpError, with the errno at its end.
+var filebeatPatterns = []Pattern{
+	{
+		Name:     "filebeat-no-progress",
+		Means:    "The receiver has not acknowledged a batch for the time named, while the connection stands: half-open, or the receiver is blocked. Filebeat does nothing about it.",
+		Source:   "beats libbeat/outputs/logstash/deadlock.go (7.17 and 8.16 on; beats#41960)",
+		Example:  "Logstash batch hasn't reported progress in the last 5m0s, the Logstash host may be stalled. This problem can be prevented by configuring Logstash to use PipelineBusV1 or by upgrading Logstash to 8.17+, for details see https://github.com/elastic/logstash/issues/16657",
+		contains: "hasn't reported progress in the last",
+	},
+	{
+		Name:     "filebeat-connect-failed",
+		Means:    "No new connection could be made: refused, unreachable, or the SYN got no answer.",
+		Source:   "beats libbeat/publisher/pipeline/client_worker.go, output.go; beats#16335",
+		Example:  "Failed to connect to backoff(async(tcp://logstash.test.local:5044)): dial tcp 10.92.23.57:5044: connect: connection refused",
+		contains: "Failed to connect to ",
+		regexp:   regexp.MustCompile(`Failed to connect to (backoff|failover|async|sync)\(`),
+	},
+	{
+		Name:     "filebeat-io-timeout",
+		Means:    "Filebeat's own timeout (output.logstash.timeout) ended the connection: nothing was read in time. It reconnects by itself.",
+		Source:   "beats libbeat/outputs/logstash/async.go; Go internal/poll, ErrDeadlineExceeded",
+		Example:  "Failed to publish events caused by: read tcp 10.50.0.2:33342->10.51.0.2:5044: i/o timeout",
+		contains: "i/o timeout",
+	},
+	{
+		Name:     "filebeat-kernel-timeout",
+		Means:    "The kernel gave the connection up (ETIMEDOUT): its retransmissions or keepalive probes went unanswered. It was half-open.",
+		Source:   "beats libbeat/outputs/logstash/async.go; net/ipv4/tcp_timer.c, tcp_write_err",
+		Example:  "Failed to publish events caused by: read tcp 10.50.0.2:33342->10.51.0.2:5044: read: connection timed out",
+		contains: "connection timed out",
+		regexp:   regexp.MustCompile(`(read|write|writev): connection timed out`),
+	},
+	{
+		Name:     "filebeat-aborted",
+		Means:    "The socket was destroyed on the shipper's own host (ECONNABORTED), as halfopen or ss -K do. Filebeat reconnects.",
+		Source:   "beats libbeat/outputs/logstash/async.go; net/ipv4/tcp.c, tcp_abort",
+		Example:  "Failed to publish events caused by: read tcp 10.50.0.2:33342->10.51.0.2:5044: read: software caused connection abort",
+		contains: "software caused connection abort",
+	},
+	{
+		Name:     "filebeat-reset",
+		Means:    "A RST came: the receiver, or a middlebox that had forgotten the connection, refused it. Filebeat reconnects.",
+		Source:   "beats libbeat/outputs/logstash/async.go, sync.go; beats#34484",
+		Example:  "Failed to publish events caused by: write tcp 192.168.40.132:55375->192.168.40.129:5044: write: connection reset by peer",
+		contains: ": connection reset by peer",
+	},
+	{
+		Name:     "filebeat-broken-pipe",
+		Means:    "Filebeat wrote to a connection that had ended already (EPIPE). It reconnects.",
+		Source:   "beats libbeat/outputs/logstash/async.go; Go syscall, EPIPE",
+		Example:  "Failed to publish events caused by: write tcp 10.50.0.2:33342->10.51.0.2:5044: write: broken pipe",
+		contains: "write: broken pipe",
+	},
+	{
+		Name:     "filebeat-no-route",
+		Means:    "The path said that the receiver cannot be reached (ICMP, EHOSTUNREACH or ENETUNREACH).",
+		Source:   "beats libbeat/outputs/logstash/async.go; Go syscall, EHOSTUNREACH",
+		Example:  "Failed to publish events caused by: read tcp 10.50.0.2:33342->10.51.0.2:5044: read: no route to host",
+		contains: " tcp ",
+		regexp:   regexp.MustCompile(`(read|write|writev): (no route to host|network is unreachable)`),
+	},
+	{
+		Name:     "filebeat-eof",
+		Means:    "The receiver closed the connection in order (FIN): it stopped, or its client_inactivity_timeout passed.",
+		Source:   "beats libbeat/outputs/logstash/async.go; beats#7575",
+		Example:  "Failed to publish events caused by: EOF",
+		contains: "EOF",
+		regexp:   regexp.MustCompile(`(?i)failed to publish events(?: caused by)?: (?:unexpected )?EOF`),
+	},
+	{
+		Name:     "filebeat-protocol",
+		Means:    "What came back is not Lumberjack: something else listens on the port, or TLS is set on one side only.",
+		Source:   "go-lumber client/v2/client.go, ErrProtocolError",
+		Example:  "Failed to publish events caused by: lumberjack protocol error",
+		contains: "lumberjack protocol error",
+	},
+	{
+		Name:     "filebeat-not-connected",
+		Means:    "A batch was given to a connection that had ended; a line before this one tells why.",
+		Source:   "beats libbeat/outputs/logstash/async.go; beats#7575",
+		Example:  "Failed to publish events caused by: client is not connected",
+		contains: "client is not connected",
+	},
+	{
+		Name:     "filebeat-publish-failed",
+		Means:    "A batch could not be sent or was not acknowledged; it will be sent again.",
+		Source:   "beats libbeat/outputs/logstash/async.go, libbeat/publisher/pipeline/client_worker.go",
+		Example:  "failed to publish events: connection closed",
+		contains: "ailed to publish events",
+	},
+	{
+		Name:     "filebeat-connecting",
+		Means:    "Filebeat opens its first connection since it started, or since the last one ended.",
+		Source:   "beats libbeat/publisher/pipeline/client_worker.go, output.go",
+		Example:  "Connecting to backoff(async(tcp://logstash:5044))",
+		contains: "Connecting to ",
+		regexp:   regexp.MustCompile(`Connecting to (backoff|failover|async|sync)\(`),
+	},
+	{
+		Name:     "filebeat-reconnecting",
+		Means:    "Filebeat tries again to connect, after as many attempts that failed.",
+		Source:   "beats libbeat/publisher/pipeline/client_worker.go, output.go",
+		Example:  "Attempting to reconnect to backoff(async(tcp://logstash:5044)) with 3 reconnect attempt(s)",
+		contains: "Attempting to reconnect ",
+	},
+	{
+		Name:     "filebeat-connected",
+		Means:    "A new connection stands, with a new local port.",
+		Source:   "beats libbeat/publisher/pipeline/client_worker.go, output.go",
+		Example:  "Connection to backoff(async(tcp://127.0.0.1:5044)) established",
+		contains: ") established",
+		regexp:   regexp.MustCompile(`Connection to \S+ established`),
+	},
+	{
+		Name:     "filebeat-started",
+		Means:    "Filebeat was started: its counters begin again at zero.",
+		Source:   "beats libbeat/cmd/instance/beat.go",
+		Example:  "filebeat start running.",
+		contains: " start running.",
+	},
+	{
+		Name:     "filebeat-stopped",
+		Means:    "Filebeat ended in order.",
+		Source:   "beats libbeat/cmd/instance/beat.go",
+		Example:  "filebeat stopped.",
+		contains: "beat stopped.",
+	},
+}

@@ -1,0 +1,87 @@
+// Package report shows a verdict to people. It only reads.
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+
+	"halfopen/verdict"
+)
+
+// Text is the verdict for a terminal at three in the morning: the answer first,
+// then the reasons, each with the records it rests on.
+func Text(v verdict.Verdict) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\n", strings.ToUpper(v.Verdict))
+	fmt.Fprintf(&b, "%s\n\n", v.Summary)
+	if v.Connection != nil {
+		fmt.Fprintf(&b, "connection  %s\n", v.Connection)
+	}
+	if v.Receiver != nil && v.Connection != nil && *v.Receiver != v.Connection.Reverse() {
+		fmt.Fprintf(&b, "at receiver %s (behind NAT)\n", v.Receiver)
+	}
+	if v.Class != "" {
+		fmt.Fprintf(&b, "class       %s\n", v.Class)
+	}
+	if w := v.Window; w != nil {
+		end := "open"
+		if w.End != nil {
+			end = stamp(*w.End)
+		}
+		fmt.Fprintf(&b, "cut         %s to %s\n", stamp(w.Start), end)
+	}
+	if s := v.Stall; s != nil {
+		fmt.Fprintf(&b, "last read   %s\n", stamp(s.LastRead))
+	}
+	list(&b, "gates", v.Gates)
+	list(&b, "criteria", v.Criteria)
+	list(&b, "findings", v.Findings)
+	if len(v.Ends) > 0 {
+		b.WriteString("\nwhat could still end it\n")
+		for _, e := range v.Ends {
+			fmt.Fprintf(&b, "  %s\n", e.Text)
+		}
+	}
+	if len(v.Warnings) > 0 {
+		b.WriteString("\nwarnings\n")
+		for _, w := range v.Warnings {
+			fmt.Fprintf(&b, "  %s\n", w)
+		}
+	}
+	fmt.Fprintf(&b, "\nrecording %s\n", v.Recording)
+	return b.Bytes()
+}
+
+func list(b *bytes.Buffer, title string, findings []verdict.Finding) {
+	if len(findings) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s\n", title)
+	for _, f := range findings {
+		mark := "    "
+		switch {
+		case f.Holds == nil && title != "findings":
+			mark = " ?  "
+		case f.Holds != nil && *f.Holds:
+			mark = "yes "
+		case f.Holds != nil:
+			mark = "NO  "
+		}
+		fmt.Fprintf(b, "  %s%s: %s%s\n", mark, f.Rule, f.Text, records(f.Records))
+	}
+}
+
+func records(n []uint64) string {
+	if len(n) == 0 {
+		return ""
+	}
+	words := make([]string, len(n))
+	for i, r := range n {
+		words[i] = fmt.Sprint(r)
+	}
+	return " [record " + strings.Join(words, ", ") + "]"
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -1,0 +1,313 @@
+package sockstate
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"halfopen/flow"
+	"halfopen/netns"
+)
+
+var loopback = netip.MustParseAddr("127.0.0.1")
+
+func openDiag(t testing.TB, ns *netns.NS, ports ...uint16) *Diag {
+	t.Helper()
+	d, err := OpenDiag(ns, flow.NewPorts(ports...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func dump(t testing.TB, d *Diag) []Socket {
+	t.Helper()
+	socks, err := d.Dump()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return socks
+}
+
+// one returns the socket of the given state with the given remote port.
+func one(t testing.TB, d *Diag, state State, remote uint16) (s Socket) {
+	t.Helper()
+	await(t, func() error {
+		for _, s = range dump(t, d) {
+			if s.State == state && s.Remote.Port() == remote {
+				return nil
+			}
+		}
+		return fmt.Errorf("no socket in %s to port %d", state, remote)
+	})
+	return s
+}
+
+// The kernel's filter selects what Ports.Match does, whatever the set.
+func TestDumpFiltersInTheKernel(t *testing.T) {
+	ns := private(t)
+	var ports []uint16
+	for range 12 {
+		l := listen(t, ns, netip.AddrPortFrom(loopback, 0))
+		p := l.port(t)
+		connect(t, ns, netip.AddrPortFrom(loopback, p))
+		ports = append(ports, p, p+1, p-1)
+	}
+	ports = append(ports, 1, 65535)
+	everyPort := make([]uint16, 1<<16-1)
+	for i := range everyPort {
+		everyPort[i] = uint16(i + 1)
+	}
+	all, bad, err := ReadProc(ns.ProcRoot(), everyPort)
+	if err != nil || len(bad) > 0 || len(all) != 36 {
+		t.Fatal(len(all), bad, err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for n := range len(ports) + 1 {
+		random.Shuffle(len(ports), func(i, j int) { ports[i], ports[j] = ports[j], ports[i] })
+		set := flow.NewPorts(ports[:n]...)
+		want := make(map[flow.Flow]bool)
+		for _, s := range all {
+			if set.Match(s.Flow) {
+				want[s.Flow] = true
+			}
+		}
+		got := make(map[flow.Flow]bool)
+		for _, s := range dump(t, openDiag(t, ns, set...)) {
+			got[s.Flow] = true
+		}
+		if diff := cmp.Diff(want, got, sameAddr); diff != "" {
+			t.Errorf("ports %v, -want +got:\n%s", set, diff)
+		}
+	}
+}
+
+func TestFilterTakesAsManyPortsAsItSays(t *testing.T) {
+	ns := private(t)
+	var most int
+	ports := make(flow.Ports, 5000)
+	for i := range ports {
+		ports[i] = uint16(i + 1)
+	}
+	_, err := OpenDiag(ns, ports)
+	if err == nil {
+		t.Fatal("5000 ports were accepted")
+	}
+	if _, serr := fmt.Sscanf(err.Error(), "filter sockets by port: 5000 ports are too many, at most %d", &most); serr != nil {
+		t.Fatal(err)
+	}
+	listen(t, ns, netip.AddrPortFrom(loopback, uint16(most)))
+	d := openDiag(t, ns, ports[:most]...)
+	if socks := dump(t, d); len(socks) != 1 {
+		t.Errorf("%d sockets", len(socks))
+	}
+	if _, err := OpenDiag(ns, ports[:most+1]); err == nil {
+		t.Errorf("%d ports were accepted", most+1)
+	}
+}
+
+func TestDumpAgain(t *testing.T) {
+	var s Stats
+	for _, c := range []struct {
+		err   error
+		again bool
+	}{{errInterrupted, true}, {fmt.Errorf("receive: %w", unix.ENOBUFS), true}, {unix.EPERM, false}, {errors.New("other"), false}} {
+		if again := s.count(c.err); again != c.again {
+			t.Errorf("%v: read again: %v", c.err, again)
+		}
+	}
+	if want := (Stats{Interrupted: 1, Overruns: 1}); s != want {
+		t.Errorf("counted %+v, want %+v", s, want)
+	}
+}
+
+// A connection that a failed dump has left unusable is replaced.
+func TestDumpAfterAFailure(t *testing.T) {
+	ns := private(t)
+	listen(t, ns, netip.AddrPortFrom(loopback, testPort))
+	d := openDiag(t, ns, testPort)
+	d.conn.Close()
+	if _, err := d.Dump(); err == nil {
+		t.Fatal("a dump on a closed connection succeeded")
+	}
+	if socks := dump(t, d); len(socks) != 1 {
+		t.Errorf("%d sockets", len(socks))
+	}
+	if err := d.Lookup(&dump(t, d)[0]); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLookup(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			ns := private(t)
+			l := listen(t, ns, netip.AddrPortFrom(k.listen, testPort))
+			client := connect(t, ns, netip.AddrPortFrom(k.target, testPort))
+			server := l.accept(t)
+			d := openDiag(t, ns, testPort)
+			s := one(t, d, Established, testPort)
+			info, before := s.Info, *s.Info
+
+			client.write(t, "hello")
+			await(t, func() error {
+				if err := d.Lookup(&s); err != nil {
+					t.Fatal(err)
+				}
+				if s.Info.BytesAcked != Some(before.BytesAcked.V+5) {
+					return fmt.Errorf("5 bytes written, acked before %v, after %v", before.BytesAcked, s.Info.BytesAcked)
+				}
+				return nil
+			})
+			if s.Info != info || s.Info.Congestion != before.Congestion || before.Congestion == "" || !s.Info.Mem.OK {
+				t.Errorf("tcp_info was not read anew in place: %+v, before %+v", *s.Info, before)
+			}
+			if s.State != Established || s.Inode == 0 || s.Info.SndWnd.V == 0 || s.Info.LastDataSent > 10*time.Second {
+				t.Errorf("looked up %+v %+v", s, *s.Info)
+			}
+			theirs := s
+			theirs.Flow, theirs.Cookie, theirs.Info = s.Flow.Reverse(), 0, nil
+			if err := d.Lookup(&theirs); err != nil || theirs.RecvQ != 5 || theirs.Cookie == 0 || theirs.Cookie == s.Cookie {
+				t.Errorf("the other end without its cookie: %+v, %v", theirs, err)
+			}
+			if listener := one(t, d, Listen, 0); d.Lookup(&listener) != nil || listener.Info != nil || listener.State != Listen {
+				t.Errorf("listener: %+v", listener)
+			}
+
+			server.close(t) // unread data: a RST, the client's socket is CLOSE
+			await(t, func() error {
+				for _, gone := range []Socket{s, theirs} {
+					kept := gone
+					if err := d.Lookup(&gone); !errors.Is(err, ErrGone) || gone != kept {
+						return fmt.Errorf("after its end: %+v, %v", gone, err)
+					}
+					gone.Cookie = 0
+					if err := d.Lookup(&gone); !errors.Is(err, ErrGone) {
+						return fmt.Errorf("after its end, without cookie: %+v, %v", gone, err)
+					}
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// A 4-tuple that is used again is another connection.
+func TestLookupTellsAReusedFlow(t *testing.T) {
+	ns := private(t)
+	l := listen(t, ns, netip.AddrPortFrom(loopback, testPort))
+	d := openDiag(t, ns, testPort)
+	from := &unix.SockaddrInet4{Port: 33342, Addr: loopback.As4()}
+	dialFrom := func() end {
+		e := open(t, ns, unix.AF_INET, 0)
+		_, to := sockaddr(netip.AddrPortFrom(loopback, testPort))
+		if err := errors.Join(
+			unix.SetsockoptInt(int(e), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+			unix.SetsockoptLinger(int(e), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}), // close sends RST: no TIME_WAIT
+			unix.Bind(int(e), from), unix.Connect(int(e), to)); err != nil {
+			t.Fatal(err)
+		}
+		l.accept(t)
+		return e
+	}
+	first := dialFrom()
+	old := one(t, d, Established, testPort)
+	first.close(t)
+	dialFrom()
+	s := one(t, d, Established, testPort)
+	if s.Flow != old.Flow || s.Cookie == old.Cookie {
+		t.Fatalf("first %s cookie %d, then %s cookie %d", old.Flow, old.Cookie, s.Flow, s.Cookie)
+	}
+	if err := d.Lookup(&old); !errors.Is(err, ErrGone) {
+		t.Errorf("the first connection: %v", err)
+	}
+}
+
+func TestLookupAllocatesNothing(t *testing.T) {
+	ns := private(t)
+	listen(t, ns, netip.AddrPortFrom(loopback, testPort))
+	connect(t, ns, netip.AddrPortFrom(loopback, testPort))
+	d := openDiag(t, ns, testPort)
+	s := one(t, d, Established, testPort)
+	gone := s
+	gone.Cookie++
+	for name, sock := range map[string]*Socket{"found": &s, "gone": &gone} {
+		if n := testing.AllocsPerRun(100, func() { d.Lookup(sock) }); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// A kernel with a shorter tcp_info: what it does not reach is absent.
+func TestInfoOfAnyLength(t *testing.T) {
+	b := slices.Repeat([]byte{1}, int(unsafe.Sizeof(unix.TCPInfo{})))
+	var whole Info
+	decodeInfo(b, &whole)
+	reaches := []struct {
+		n  int
+		ok func(i Info) bool
+	}{
+		{0, func(i Info) bool { return i.Ssthresh.OK }},
+		{120, func(i Info) bool { return i.BytesAcked.OK }},
+		{136, func(i Info) bool { return i.SegsOut.OK }},
+		{148, func(i Info) bool { return i.MinRTT.OK }},
+		{168, func(i Info) bool { return i.Busy.OK }},
+		{200, func(i Info) bool { return i.BytesSent.OK }},
+		{228, func(i Info) bool { return i.SndWnd.OK }},
+		{232, func(i Info) bool { return i.RcvWnd.OK }},
+	}
+	for n := range b {
+		var i Info
+		decodeInfo(b[:n], &i)
+		for _, r := range reaches[1:] {
+			if r.ok(i) && n <= r.n {
+				t.Fatalf("%d bytes: a field at %d is present: %+v", n, r.n, i)
+			}
+		}
+		if n >= 240 && i != whole {
+			t.Fatalf("%d bytes: %+v, want %+v", n, i, whole)
+		}
+	}
+	for _, r := range reaches {
+		if !r.ok(whole) {
+			t.Errorf("the field at %d is absent in a whole tcp_info", r.n)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	ns := private(f)
+	listen(f, ns, netip.AddrPortFrom(netip.IPv6Unspecified(), testPort))
+	connect(f, ns, netip.AddrPortFrom(loopback, testPort))
+	connect(f, ns, netip.AddrPortFrom(netip.IPv6Loopback(), testPort))
+	d := openDiag(f, ns, testPort)
+	socks := dump(f, d)
+	if len(socks) != 5 {
+		f.Fatalf("%d sockets to start from", len(socks))
+	}
+	for i := range socks {
+		if err := d.Lookup(&socks[i]); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(slices.Clone(d.reply[:d.n]))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, s := range []Socket{{}, {Info: &Info{Congestion: "bbr"}}} {
+			if data, err := answer(b, 1); err == nil {
+				decode(data, &s)
+			}
+			if err := decode(b, &s); err == nil && !s.Local.Addr().IsValid() {
+				t.Fatalf("a socket without address: %+v", s)
+			}
+		}
+	})
+}

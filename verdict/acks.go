@@ -1,0 +1,137 @@
+package verdict
+
+import (
+	"fmt"
+	"time"
+
+	"halfopen/beatstats"
+	"halfopen/timeline"
+)
+
+// progress is a pair of successive readings between which acks moved.
+type progress struct {
+	fromN, toN uint64
+	from, to   time.Duration
+	n          int64 // events
+}
+
+// progresses lists when acks moved. A restart of the shipper starts its counters
+// again: what they show then is progress if it is more than nothing.
+func (r *run) progresses() (list []progress) {
+	var prev *reading[*timeline.Stats]
+	for i := range r.acks {
+		cur := &r.acks[i]
+		if !cur.body.Sample.Acked.OK() {
+			continue
+		}
+		if prev != nil {
+			grown := cur.body.Sample.Acked.N - prev.body.Sample.Acked.N
+			if _, restarted := beatstats.Epoch(prev.body.Sample, cur.body.Sample); restarted {
+				grown = cur.body.Sample.Acked.N
+			}
+			if grown > 0 {
+				list = append(list, progress{fromN: prev.n, toN: cur.n, from: prev.at, to: cur.at, n: grown})
+			}
+		}
+		prev = cur
+	}
+	return list
+}
+
+// restart is the first restart of the shipper that its counters show after t.
+func (r *run) restart(t time.Duration) (why string, n uint64, ok bool) {
+	for i := 1; i < len(r.acks); i++ {
+		why, restarted := beatstats.Epoch(r.acks[i-1].body.Sample, r.acks[i].body.Sample)
+		if restarted && r.acks[i].at > t {
+			return why, r.acks[i].n, true
+		}
+	}
+	return "", 0, false
+}
+
+// counter returns the readings next to t, before and after, of one value of the
+// shipper's counters.
+func (r *run) lastBefore(t time.Duration, value func(beatstats.Sample) *beatstats.Value) (v int64, n uint64, ok bool) {
+	for _, a := range r.acks {
+		if a.at > t {
+			break
+		}
+		if x := value(a.body.Sample); x.OK() {
+			v, n, ok = x.N, a.n, true
+		}
+	}
+	return v, n, ok
+}
+
+func acked(s beatstats.Sample) *beatstats.Value    { return s.Acked }
+func pending(s beatstats.Sample) *beatstats.Value  { return s.Pending }
+func capacity(s beatstats.Sample) *beatstats.Value { return s.Capacity }
+
+// delivers is the first half of the gate "baseline": anything was ever
+// acknowledged.
+func (j *judge) delivers() bool {
+	if len(j.acks) == 0 {
+		return j.gate(holds("baseline", false, "the shipper's counters were never read: whether anything was delivered is not known", j.first.N))
+	}
+	first, last := j.acks[0], j.acks[len(j.acks)-1]
+	n, record, ok := j.lastBefore(j.last.Mono, acked)
+	switch {
+	case !ok:
+		return j.gate(holds("baseline", false, "the shipper's counters say nothing of acknowledged events", first.n, last.n))
+	case n == 0:
+		text, records := "never delivered: the shipper's acked counter was 0 from the first reading to the last", []uint64{first.n, last.n}
+		if cause, n, ok := j.settingsCause(); ok {
+			text, records = text+"; "+cause, append(records, n)
+		}
+		return j.gate(holds("baseline", false, text, records...))
+	case j.cut == nil:
+		return j.gate(holds("baseline", true, fmt.Sprintf("events were delivered: acked reached %d", n), first.n, record))
+	}
+	return true
+}
+
+// settingsCause is the setting that keeps the shipper from ever delivering.
+func (j *judge) settingsCause() (string, uint64, bool) {
+	for _, s := range j.settings {
+		for _, f := range s.body.Findings {
+			if f.Level == "error" {
+				return fmt.Sprintf("the cause is the setting %s: %s: %s; %s", f.Setting, f.Value, f.What, f.Why), s.n, true
+			}
+		}
+	}
+	return "", 0, false
+}
+
+// baseline: acks moved until the cut, on a connection that was up.
+func (j *judge) baseline() bool {
+	if !j.delivers() {
+		return false
+	}
+	var last *progress
+	for _, p := range j.progresses() {
+		if p.to <= j.cut.start+j.th.Settle {
+			last = &p
+		}
+	}
+	if last == nil {
+		return j.gate(holds("baseline", false, "acks did not move before the cut while they were watched", j.acks[0].n, j.cut.startN))
+	}
+	if stood := j.cut.start - last.to; stood > j.th.Fresh {
+		return j.gate(holds("baseline", false, fmt.Sprintf("acks had stood still for %s already when the path was cut%s", round(stood), j.partyGone()), last.toN, j.cut.startN))
+	}
+	if j.conn == nil {
+		return j.gate(holds("baseline", false, "the shipper had no ESTABLISHED connection when the path was cut"+j.partyGone(), j.cut.startN))
+	}
+	n, record, _ := j.lastBefore(j.cut.start, acked)
+	return j.gate(holds("baseline", true, fmt.Sprintf("events were delivered until the cut: acked was %d", n), record, j.cut.startN))
+}
+
+// partyGone adds who had exited before the cut.
+func (j *judge) partyGone() string {
+	for _, p := range j.parties {
+		if p.body.Change == timeline.Exited && p.at < j.cut.start {
+			return fmt.Sprintf("; %s had exited %s before it (%s)", p.body.Name, round(j.cut.start-p.at), p.body.How)
+		}
+	}
+	return ""
+}
