@@ -45,7 +45,7 @@ func gated(t *testing.T, path string) *gate {
 				}
 				return nil
 			},
-			Gap: func(gap logtail.Gap) { g.gaps = append(g.gaps, gap); g.gapped <- true },
+			Gap:  func(gap logtail.Gap) { g.gaps = append(g.gaps, gap); g.gapped <- true },
 			Note: func(s string) { g.notes <- s },
 		})
 	}()

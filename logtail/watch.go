@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many symbolic links are followed (include/linux/namei.h, MAXSYMLINKS).
-const maxLinks = 40
-
 // watcher wakes its caller when the file at a path may have changed. It watches
 // directories only, so that a burst of writes is one event in the kernel's
 // queue: the directory of the path, that of each link it goes through, for a
@@ -229,11 +226,6 @@ func (w *watcher) places() (dirs, names []string) {
 	return dirs, names
 }
 
-func isDir(path string) bool {
-	info, err := stat(path)
-	return err == nil && info.mode&unix.S_IFMT == unix.S_IFDIR
-}
-
 // lost handles an error of the watch itself: events are missing, so the caller
 // looks, and the tick covers the rest.
 func (w *watcher) lost(err error) {
@@ -259,34 +251,3 @@ func (w *watcher) poll(err error) {
 		w.note("polled, no file events: " + why)
 	}
 }
-
-// links lists path and each symbolic link's target after it, as far as they
-// can be read. Links among the directories are left to the kernel.
-func links(path string) []string {
-	chain := []string{path}
-	for len(chain) < maxLinks {
-		target, err := os.Readlink(path)
-		if err != nil {
-			break
-		}
-		if !strings.HasPrefix(target, "/") {
-			dir, _ := cutPath(path)
-			target = joinPath(dir, target)
-		}
-		path = target
-		chain = append(chain, path)
-	}
-	return chain
-}
-
-// cutPath and joinPath split a path at its last slash without cleaning it: "link/.."
-// is not ".".
-func cutPath(path string) (dir, base string) {
-	i := strings.LastIndexByte(path, '/')
-	if i <= 0 {
-		return "/", path[i+1:]
-	}
-	return path[:i], path[i+1:]
-}
-
-func joinPath(dir, base string) string { return strings.TrimSuffix(dir, "/") + "/" + base }

@@ -220,10 +220,12 @@ func TestParseProcEqualsProcfs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			//lint:ignore SA1019 it is what the parser is compared with
 			tcp, err := fs.NetTCP()
 			if err != nil {
 				t.Fatal(err)
 			}
+			//lint:ignore SA1019 it is what the parser is compared with
 			tcp6, err := fs.NetTCP6()
 			if err != nil {
 				t.Fatal(err)
