@@ -8,7 +8,7 @@ test: lint
 
 # The test bed with a real Filebeat, built as a dependency of a module of its own.
 e2e:
-	cd e2e && $(GO) vet ./... && $(GO) test -count=1 -timeout 20m ./...
+	cd e2e && $(GO) vet ./... && $(GO) test -count=1 -parallel 3 -timeout 20m ./...
 
 lint:
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "not gofmt-ed: $$bad"; exit 1; }

@@ -27,6 +27,8 @@ type Sockets struct {
 	// Canary is the address whose connections are left out: they have records
 	// of their own. The zero Addr leaves out nothing.
 	Canary netip.Addr
+	// Owners, where not nil, is told of the sockets.
+	Owners *Owners
 }
 
 // Run reads until ctx ends: by inet_diag, or from /proc where the kernel or the
@@ -39,6 +41,9 @@ func (s *Sockets) Run(ctx context.Context, rec *Recorder) error {
 		rec.Append(took, timeline.Body{Sockets: &timeline.Sockets{
 			At: s.At, Via: via, Readings: readings, Since: since, Sockets: socks,
 		}})
+		if s.Owners != nil {
+			s.Owners.see(s.At, socks)
+		}
 	}
 	every(ctx, s.Every, func() {
 		began := monotonic()

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"net/netip"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 
 	"halfopen/flow"
 	"halfopen/middlebox"
@@ -198,6 +200,45 @@ func TestMarshalRefusesWhatCannotBeReadBack(t *testing.T) {
 	if diff := cmp.Diff(w, parse(t, string(text)), sameWindow); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// Whatever a later method does, its window can be written and read.
+func TestAnyWindowRoundTrips(t *testing.T) {
+	word := rapid.StringMatching(`[a-z]+( [a-z":;{}#]+)?`)
+	moment := rapid.Custom(func(t *rapid.T) time.Time { return time.Unix(0, rapid.Int64().Draw(t, "time")).UTC() })
+	long := rapid.Custom(func(t *rapid.T) time.Duration { return time.Duration(rapid.Int64().Draw(t, "duration")) })
+	rapid.Check(t, func(t *rapid.T) {
+		w := Window{
+			Method: word.Draw(t, "method"), Netns: rapid.Uint64().Draw(t, "netns"),
+			Ports: flow.NewPorts(rapid.SliceOf(rapid.Uint16Min(1)).Draw(t, "ports")...),
+			Setup: rapid.SliceOf(word).Draw(t, "setup"), Read: moment.Draw(t, "read"), Error: word.Draw(t, "error"),
+		}
+		for i := range rapid.IntRange(0, 3).Draw(t, "steps") {
+			s := Step{
+				Name: fmt.Sprint(word.Draw(t, "name"), i), Known: word.Draw(t, "known"),
+				Start: moment.Draw(t, "start"), End: moment.Draw(t, "end"), Mono: long.Draw(t, "mono"), Took: long.Draw(t, "took"),
+				Rules: rapid.SliceOfDistinct(word, func(rule string) string { return rule }).Draw(t, "rules"),
+			}
+			for _, rule := range s.Rules {
+				w.Counters = append(w.Counters, Counter{
+					Rule: rule, Step: s.Name, Direction: rapid.SampledFrom([]Direction{Toward, From}).Draw(t, "direction"),
+					Packets: rapid.Uint64().Draw(t, "packets"), Bytes: rapid.Uint64().Draw(t, "bytes"),
+				})
+			}
+			w.Steps = append(w.Steps, s)
+		}
+		text, err := w.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := ParseWindow(bytes.NewReader(text))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		if diff := cmp.Diff(w, back, sameWindow); diff != "" {
+			t.Fatal(diff)
+		}
+	})
 }
 
 func FuzzParseWindow(f *testing.F) {

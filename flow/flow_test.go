@@ -55,6 +55,18 @@ func TestPorts(t *testing.T) {
 	}
 }
 
+// 13C4 is 5060, one digit from the 13B4 that was meant.
+func TestNearMiss(t *testing.T) {
+	if near, ok := NearMiss(5060); !ok || near != 5044 {
+		t.Errorf("near 5060 is %d, %v", near, ok)
+	}
+	for _, p := range []uint16{5044, 24224, 443, 1} {
+		if near, ok := NearMiss(p); ok {
+			t.Errorf("near %d is %d", p, near)
+		}
+	}
+}
+
 func FuzzParsePort(f *testing.F) {
 	for _, seed := range []string{"5044", "13B4", "0x13B4", "", "0"} {
 		f.Add(seed)

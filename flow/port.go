@@ -49,3 +49,25 @@ func ParsePort(s string) (uint16, error) {
 	}
 	return uint16(n), nil
 }
+
+// known are ports that log shipping uses: Beats, Filebeat's and Logstash's stats,
+// Fluentd's forward input.
+var known = NewPorts(5044, 5066, 9600, 24224)
+
+// NearMiss returns the port of log shipping whose kernel spelling differs from
+// that of p in one digit only. Documents confuse 13C4 (5060) with 13B4 (5044),
+// and a filter on the wrong one finds nothing.
+func NearMiss(p uint16) (near uint16, ok bool) {
+	for _, k := range known {
+		differ := 0
+		for x := p ^ k; x != 0; x >>= 4 {
+			if x&0xF != 0 {
+				differ++
+			}
+		}
+		if differ == 1 {
+			return k, true
+		}
+	}
+	return 0, false
+}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -71,6 +72,9 @@ func (b *Bed) build() error {
 	if err := b.Receiver.Do(func() error { return configure("eth0", RouterAddr, ReceiverAddr) }); err != nil {
 		return fmt.Errorf("set up the receiver's side: %w", err)
 	}
+	if err := b.Router.Do(awaitCarrier); err != nil {
+		return err
+	}
 	return b.Router.Do(masquerade)
 }
 
@@ -92,6 +96,32 @@ func (b *Bed) joinRouter() error {
 	}
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
 		return fmt.Errorf("switch on forwarding in the router: %w", err)
+	}
+	return nil
+}
+
+// carrierWithin is how long the kernel may take to see that a link is up; it
+// looks once a second (net/core/link_watch.c).
+const carrierWithin = 5 * time.Second
+
+// awaitCarrier waits until the router's links are up for good. A SYN that is
+// sent earlier may wait a second, and the RTO starts from what it measured.
+func awaitCarrier() error {
+	limit := time.Now().Add(carrierWithin)
+	for _, name := range []string{"in", "out"} {
+		for {
+			link, err := netlink.LinkByName(name)
+			if err != nil {
+				return fmt.Errorf("find link %q: %w", name, err)
+			}
+			if link.Attrs().OperState == netlink.OperUp {
+				break
+			}
+			if time.Now().After(limit) {
+				return fmt.Errorf("link %q of the router is still %s after %s", name, link.Attrs().OperState, carrierWithin)
+			}
+			time.Sleep(10 * time.Millisecond) // between two looks
+		}
 	}
 	return nil
 }

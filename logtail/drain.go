@@ -2,8 +2,13 @@ package logtail
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
+
+// copyAge is how long before the last look at the log a copy may have been
+// finished whose truncation is seen now.
+const copyAge = 10 * time.Second
 
 // drain hands on what f holds up to its size now.
 func (t *tail) drain(f *file) error {
@@ -50,8 +55,8 @@ func (t *tail) readTrouble(f *file, err error) {
 	}
 }
 
-// truncated starts f again at its beginning. size is what it had before, if
-// that was beyond the position.
+// truncated starts f again at its beginning. size is the last that was seen of
+// it; if it was beyond the position, that much at least is lost.
 func (t *tail) truncated(f *file, size int64) error {
 	end, from, err := t.recover(f)
 	if err != nil {
@@ -81,7 +86,7 @@ func (t *tail) truncated(f *file, size int64) error {
 func (t *tail) recover(f *file) (end int64, from string, err error) {
 	end = f.off
 	for _, s := range siblings(t.path) {
-		if s.info.id == f.info.id || s.info.changed.Before(t.seen.Add(-time.Minute)) {
+		if slices.ContainsFunc(t.known, s.info.same) || s.info.changed.Before(t.seen.Add(-copyAge)) {
 			continue
 		}
 		c, err := openFile(s.path)
@@ -89,7 +94,7 @@ func (t *tail) recover(f *file) (end int64, from string, err error) {
 			continue // renamed or compressed meanwhile
 		}
 		if f.copied(c) {
-			t.remember(c.info) // or it would be taken for a file that was rotated away
+			remember(&t.copies, c.info) // or it would be taken for a file that was rotated away
 			reached, ok := end, false
 			if from == "" {
 				reached, ok, err = t.readCopy(f, c)

@@ -11,7 +11,7 @@ import (
 
 const (
 	maxOld   = 8   // descriptors of replaced files held at once
-	maxKnown = 128 // files remembered as read
+	maxKnown = 128 // files remembered as read, and as many as copies
 )
 
 // tail follows one name.
@@ -24,6 +24,7 @@ type tail struct {
 	cur     *file      // nil until the name exists
 	old     []*file    // replaced, perhaps still written to; oldest first
 	known   []fileInfo // the files read last, so that none is read twice
+	copies  []fileInfo // the copies of them that were seen last, for the same
 	found   fileInfo   // the file at path when Follow started
 	seen    time.Time  // when path was last known to name cur, or Follow began, as files are stamped
 	trouble string     // why cur is not at path; empty while it is
@@ -136,13 +137,13 @@ func (t *tail) look() (turned bool) {
 	f, err := openFile(t.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return true // between two files: look again
+		return false // between two files: the next one has its event
 	case err != nil:
 		t.complain(fmt.Sprintf("cannot be read: %v", err))
 		return false
 	case t.cur != nil && f.info.id == t.cur.info.id:
 		f.close()
-		return true
+		return false
 	}
 	t.turn(f)
 	return true
@@ -158,7 +159,7 @@ func (t *tail) turn(f *file) {
 	case t.cur != nil:
 		t.note("rotated: inode %d, before %d", f.info.id.ino, t.cur.info.id.ino)
 		t.cur.active = time.Now() // its writer has from now on to reopen
-		t.old = append(t.old, t.cur)
+		t.cur.close()
 	case f.info.same(t.found):
 		t.begin(f)
 	default:
@@ -171,18 +172,20 @@ func (t *tail) turn(f *file) {
 // adopt makes f a file that is read.
 func (t *tail) adopt(f *file) {
 	f.split = splitter{max: t.cfg.MaxLine, line: t.h.Line, file: t.cfg.Path, inode: f.info.id.ino}
-	t.remember(f.info)
+	remember(&t.known, f.info)
 }
 
-// remember counts a file as read.
-func (t *tail) remember(info fileInfo) {
-	if len(t.known) == maxKnown {
-		t.known = append(t.known[:0], t.known[1:]...)
+// remember appends to a list of bounded length.
+func remember(list *[]fileInfo, info fileInfo) {
+	if len(*list) == maxKnown {
+		*list = slices.Delete(*list, 0, 1)
 	}
-	t.known = append(t.known, info)
+	*list = append(*list, info)
 }
 
-func (t *tail) isKnown(info fileInfo) bool { return slices.ContainsFunc(t.known, info.same) }
+func (t *tail) isKnown(info fileInfo) bool {
+	return slices.ContainsFunc(t.known, info.same) || slices.ContainsFunc(t.copies, info.same)
+}
 
 // release lets go of replaced files that have been idle long enough.
 func (t *tail) release() error {

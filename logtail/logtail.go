@@ -99,6 +99,10 @@ const (
 // begun. Where a copy made by copytruncate is found beside the log, the bytes
 // that only the copy still has are read from it, under its inode.
 //
+// Not all loss can be seen: a file that was emptied before anything was read
+// from it, or that has the same bytes before the position again, looks whole.
+// A deleted file keeps its place on the disk until its name is taken by another.
+//
 // Follow returns an error if cfg is unusable, if the path names something other
 // than a regular file when it starts, or if h.Line does. Trouble with the file
 // is no error: it is noted and tried again.

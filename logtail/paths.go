@@ -29,8 +29,8 @@ func links(path string) []string {
 	return chain
 }
 
-// cutPath and joinPath split a path at its last slash without cleaning it: "link/.."
-// is not ".".
+// cutPath splits a path at its last slash without cleaning it: "link/.." is
+// not ".".
 func cutPath(path string) (dir, base string) {
 	i := strings.LastIndexByte(path, '/')
 	if i <= 0 {

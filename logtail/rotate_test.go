@@ -1,6 +1,7 @@
 package logtail_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -228,6 +229,30 @@ func TestRotateTruncateAndGrow(t *testing.T) {
 	}
 	if got := strings.Join(f.lines, " "); got != "one two three" {
 		t.Errorf("read %q", got)
+	}
+}
+
+// What was seen of the file and not yet read when it was emptied has a size.
+func TestRotateTruncateWhileBehind(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	line := strings.Repeat("x", 99) + "\n"
+	const lines = 10_000
+	write(t, path, strings.Repeat(line, lines))
+	var read, lost int64
+	ctx, cancel := context.WithCancel(context.Background())
+	err := logtail.Follow(ctx, logtail.Config{Path: path, From: logtail.FromBeginning, Poll: never}, logtail.Handler{
+		Line: func(l logtail.Line) error {
+			if read == 0 {
+				must(t, os.Truncate(path, 0))
+			}
+			read += l.Size
+			return nil
+		},
+		Gap: func(g logtail.Gap) { lost += g.Bytes; cancel() },
+	})
+	must(t, err)
+	if lost <= 0 || read+lost != int64(lines*len(line)) {
+		t.Errorf("%d bytes read and %d lost of %d", read, lost, lines*len(line))
 	}
 }
 

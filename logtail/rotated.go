@@ -85,7 +85,7 @@ func (t *tail) openBorn(wanted func(fileInfo) bool) []*file {
 		}
 		if slices.ContainsFunc(t.files(), func(held *file) bool { return held.copied(f) }) {
 			f.close()
-			t.remember(s.info)
+			remember(&t.copies, s.info)
 			continue
 		}
 		t.adopt(f)
@@ -112,7 +112,7 @@ func (t *tail) start() error {
 	}
 	for _, s := range earlier {
 		if t.bornSince(s.info) && !t.isKnown(s.info) {
-			t.remember(s.info) // rotated away just before Follow began
+			remember(&t.known, s.info) // rotated away just before Follow began
 		}
 	}
 	if err == nil {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -20,9 +20,9 @@ import (
 type watcher struct {
 	path    string
 	note    func(string)
-	fs      *fsnotify.Watcher // nil while no inotify instance can be had
+	inotify *fsnotify.Watcher // nil while no inotify instance can be had
 	errs    chan error
-	drained chan struct{}     // closed when nothing reads fs.Errors any more
+	drained chan struct{}     // closed when nothing reads its Errors any more
 	dirs    map[string]fileID // watched
 	names   []string          // in them, the beginnings of names that concern path
 	linked  bool              // path is a symbolic link
@@ -45,8 +45,8 @@ func newWatcher(path string, note func(string)) *watcher {
 func (w *watcher) wait(ctx context.Context, tick <-chan time.Time) bool {
 	for {
 		var events chan fsnotify.Event
-		if w.fs != nil {
-			events = w.fs.Events
+		if w.inotify != nil {
+			events = w.inotify.Events
 		}
 		select {
 		case <-ctx.Done():
@@ -73,15 +73,16 @@ func (w *watcher) wait(ctx context.Context, tick <-chan time.Time) bool {
 // concerns reports whether an event may be about path, and counts and rearms.
 func (w *watcher) concerns(ev fsnotify.Event) bool {
 	dir, base := cutPath(ev.Name)
-	_, watched := w.dirs[ev.Name]
+	name := joinPath(dir, base) // fsnotify gives what lies in / two slashes
+	_, watched := w.dirs[name]
 	if !watched && !slices.ContainsFunc(w.names, func(n string) bool { return strings.HasPrefix(base, n) }) {
 		return false
 	}
 	if watched && ev.Op != fsnotify.Chmod {
-		delete(w.dirs, ev.Name) // gone or replaced: its watch is worth nothing
+		delete(w.dirs, name) // gone or replaced: its watch is worth nothing
 	}
 	if ev.Op != fsnotify.Write {
-		if ev.Has(fsnotify.Create) && !w.linked && joinPath(dir, base) == w.path {
+		if ev.Has(fsnotify.Create) && !w.linked && name == w.path {
 			w.created++
 		}
 		w.arm()
@@ -101,13 +102,13 @@ func (w *watcher) took(info fileInfo) {
 // arm brings the watches in line with the directories that matter now. What
 // cannot be watched is left to the tick, which tries again.
 func (w *watcher) arm() {
-	if w.fs == nil && !w.open() {
+	if w.inotify == nil && !w.open() {
 		return
 	}
 	for range maxLinks {
-		dirs, names := w.places()
+		dirs, above, names := w.places()
 		w.names = names
-		changed, err := w.add(dirs)
+		changed, err := w.add(dirs, above)
 		if err != nil {
 			w.poll(err)
 			return
@@ -128,7 +129,7 @@ func (w *watcher) open() bool {
 		w.poll(err)
 		return false
 	}
-	w.fs, w.errs, w.drained = fsw, make(chan error, 1), make(chan struct{})
+	w.inotify, w.errs, w.drained = fsw, make(chan error, 1), make(chan struct{})
 	// fsnotify sends some errors with its lock held: unread, they would block
 	// the next Add for ever.
 	go func(errs chan<- error, done chan<- struct{}) {
@@ -144,18 +145,19 @@ func (w *watcher) open() bool {
 }
 
 func (w *watcher) close() {
-	if w.fs != nil {
-		_ = w.fs.Close()
+	if w.inotify != nil {
+		_ = w.inotify.Close()
 		<-w.drained
 	}
 }
 
-// add watches dirs and nothing else. changed is true if a directory was added
-// or is gone: what lies in it must be looked up again.
-func (w *watcher) add(dirs []string) (changed bool, err error) {
-	listed := w.fs.WatchList()
+// add watches dirs, those above where that is permitted, and nothing else.
+// changed is true if a directory was added or is gone: what lies in it must be
+// looked up again.
+func (w *watcher) add(dirs, above []string) (changed bool, err error) {
+	listed := w.inotify.WatchList()
 	keep := map[string]fileID{}
-	for _, dir := range dirs {
+	for i, dir := range slices.Concat(dirs, above) {
 		// Stat before Add: a directory replaced in between is seen next time.
 		info, err := stat(dir)
 		if err != nil {
@@ -169,19 +171,21 @@ func (w *watcher) add(dirs []string) (changed bool, err error) {
 			w.counting = true
 			w.before, _ = stat(w.path) // absent: the zero fileInfo
 		}
-		changed = true
-		switch err := w.fs.Add(dir); {
-		case errors.Is(err, os.ErrNotExist):
+		switch err := w.inotify.Add(dir); {
+		case i >= len(dirs) && errors.Is(err, fs.ErrPermission):
+			continue
+		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return changed, fmt.Errorf("watch %q: %w", dir, err)
 		default:
 			keep[dir], w.dirs[dir] = info.id, info.id
 			listed = append(listed, dir)
 		}
+		changed = true
 	}
 	for dir := range w.dirs {
 		if _, ok := keep[dir]; !ok {
-			_ = w.fs.Remove(dir) // gone already, perhaps
+			_ = w.inotify.Remove(dir) // gone already, perhaps
 		}
 	}
 	w.dirs = keep
@@ -201,9 +205,9 @@ func (w *watcher) watched(id fileID) (dir string, ok bool) {
 }
 
 // places lists the directories to watch and the names in them that matter.
-// The directory above is watched for the directory itself: its own deletion is
+// The one above each is watched for the directory itself: its own deletion is
 // not told (IN_DELETE_SELF) while a deleted file in it is held open.
-func (w *watcher) places() (dirs, names []string) {
+func (w *watcher) places() (dirs, above, names []string) {
 	chain := links(w.path)
 	w.linked = len(chain) > 1
 	for _, path := range chain {
@@ -211,19 +215,15 @@ func (w *watcher) places() (dirs, names []string) {
 		for dir != "/" && !isDir(dir) {
 			dir, base = cutPath(dir)
 		}
-		above, itself := cutPath(dir)
-		for _, d := range []string{dir, above} {
-			if !slices.Contains(dirs, d) {
-				dirs = append(dirs, d)
-			}
-		}
+		parent, itself := cutPath(dir)
+		dirs, above = append(dirs, dir), append(above, parent)
 		for _, n := range []string{base, itself} {
-			if n != "" {
+			if n != "" { // of / itself
 				names = append(names, n)
 			}
 		}
 	}
-	return dirs, names
+	return dirs, above, names
 }
 
 // lost handles an error of the watch itself: events are missing, so the caller

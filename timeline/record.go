@@ -41,6 +41,7 @@ type Body struct {
 	Settings  *Settings  `json:"settings,omitempty"`
 	Sockets   *Sockets   `json:"sockets,omitempty"`
 	Destroyed *Destroyed `json:"destroyed,omitempty"`
+	Owner     *Owner     `json:"owner,omitempty"`
 	Stats     *Stats     `json:"stats,omitempty"`
 	Kernel    *Kernel    `json:"kernel,omitempty"`
 	Logs      *Logs      `json:"logs,omitempty"`
@@ -132,6 +133,16 @@ type Sockets struct {
 type Destroyed struct {
 	At     string           `json:"at"`
 	Socket sockstate.Socket `json:"socket"`
+}
+
+// Owner is the process behind a socket that appeared.
+type Owner struct {
+	At    string `json:"at"`
+	Inode uint32 `json:"inode"`
+	// Process is absent where none was found: it ended meanwhile, or is one of
+	// those whose descriptors the recorder may not list (Unreadable).
+	Process    *sockstate.Owner `json:"process,omitempty"`
+	Unreadable int              `json:"unreadable,omitempty"`
 }
 
 // Stats is a reading of a program's own counters.

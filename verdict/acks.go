@@ -123,7 +123,7 @@ func (j *judge) baseline() bool {
 		return j.gate(holds("baseline", false, "the shipper had no ESTABLISHED connection when the path was cut"+j.partyGone(), j.cut.startN))
 	}
 	n, record, _ := j.lastBefore(j.cut.start, acked)
-	return j.gate(holds("baseline", true, fmt.Sprintf("events were delivered until the cut: acked was %d", n), record, j.cut.startN))
+	return j.gate(holds("baseline", true, fmt.Sprintf("events were delivered until the cut: acked was %d at the last reading before it", n), record, j.cut.startN))
 }
 
 // partyGone adds who had exited before the cut.

@@ -11,7 +11,7 @@ import (
 type cut struct {
 	startN, endN uint64
 	start        time.Duration // the rule was surely in place
-	end          time.Duration // 0: the recording ends before it
+	end          time.Duration // until here it surely was; 0: the recording ends before it
 	startWall    time.Time
 	endWall      time.Time
 	// packets and bytes that the dropping rules counted, and the record that
@@ -32,7 +32,7 @@ func (r *run) findCut() *cut {
 		case step.Name == fault.StepDrop && c == nil:
 			c = &cut{startN: f.n, start: step.Mono + step.Took, startWall: step.End.UTC()}
 		case step.Name == fault.StepForget && c != nil && c.endN == 0:
-			c.endN, c.end, c.endWall = f.n, step.Mono+step.Took, step.End.UTC()
+			c.endN, c.end, c.endWall = f.n, step.Mono, step.Start.UTC()
 		}
 	}
 	if c != nil {

@@ -158,10 +158,12 @@ func (x *experiment) sources() (sources []collect.Source, done func(), err error
 		return nil, done, err
 	}
 	closers = append(closers, logstash.Close)
+	owners := collect.NewOwners()
 	to := netip.AddrPortFrom(lab.ReceiverAddr, shipPort)
 	return []collect.Source{
-		&collect.Sockets{At: timeline.Shipper, NS: x.bed.Shipper, Ports: ports, Every: socketsEvery, Canary: lab.CanaryAddr},
-		&collect.Sockets{At: timeline.Receiver, NS: x.bed.Receiver, Ports: ports, Every: socketsEvery},
+		&collect.Sockets{At: timeline.Shipper, NS: x.bed.Shipper, Ports: ports, Every: socketsEvery, Canary: lab.CanaryAddr, Owners: owners},
+		&collect.Sockets{At: timeline.Receiver, NS: x.bed.Receiver, Ports: ports, Every: socketsEvery, Owners: owners},
+		owners,
 		&collect.Destroyed{At: timeline.Shipper, NS: x.bed.Shipper, Ports: ports, Canary: lab.CanaryAddr},
 		&collect.Destroyed{At: timeline.Receiver, NS: x.bed.Receiver, Ports: ports},
 		&collect.Conntrack{At: timeline.Router, Table: table, Every: conntrackEvery, Canary: lab.CanaryAddr},

@@ -1,0 +1,97 @@
+package collect
+
+import (
+	"context"
+	"time"
+
+	"halfopen/sockstate"
+	"halfopen/timeline"
+)
+
+// Owners names the processes behind sockets, one record a socket when it first
+// appears. It reads every descriptor of every process, so it is a source of its
+// own: a look-up of 100 ms must not delay the readings of the sockets.
+type Owners struct {
+	found chan unowned
+	known map[uint32]bool // by inode, unique on a host
+}
+
+type unowned struct {
+	at     string // place
+	inodes []uint32
+}
+
+// ownersEvery is the least time between two walks over the processes.
+const ownersEvery = time.Second
+
+// NewOwners returns a source that Sockets tell of the sockets they see.
+func NewOwners() *Owners {
+	return &Owners{found: make(chan unowned, 16), known: map[uint32]bool{}}
+}
+
+// see is called with every reading that differs from the one before. Where the
+// walk does not keep up, the next difference brings the same sockets again.
+func (o *Owners) see(at string, socks []sockstate.Socket) {
+	u := unowned{at: at}
+	for _, s := range socks {
+		if s.Inode != 0 {
+			u.inodes = append(u.inodes, s.Inode)
+		}
+	}
+	select {
+	case o.found <- u:
+	default:
+	}
+}
+
+// Run names owners until ctx ends.
+func (o *Owners) Run(ctx context.Context, rec *Recorder) error {
+	rest := time.NewTicker(ownersEvery)
+	defer rest.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case u := <-o.found:
+			if !o.name(rec, u) {
+				continue
+			}
+		}
+		rest.Reset(ownersEvery)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-rest.C:
+		}
+	}
+}
+
+// name records the owners of the sockets that are new, and reports whether it
+// had to look for any.
+func (o *Owners) name(rec *Recorder, u unowned) bool {
+	var fresh []uint32
+	for _, i := range u.inodes {
+		if !o.known[i] {
+			fresh = append(fresh, i)
+		}
+	}
+	if len(fresh) == 0 {
+		return false
+	}
+	began := monotonic()
+	own, err := sockstate.Owners("/proc", fresh)
+	took := monotonic() - began
+	if err != nil {
+		rec.Fail("owners of sockets of "+u.at, took, err)
+		return true
+	}
+	for _, i := range fresh {
+		o.known[i] = true // also where nobody may be seen: one walk a socket is enough
+		w := &timeline.Owner{At: u.at, Inode: i, Unreadable: own.Unreadable}
+		if p, ok := own.ByInode[i]; ok {
+			w.Process = &p
+		}
+		rec.Append(took, timeline.Body{Owner: w})
+	}
+	return true
+}
