@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"halfopen/clock"
 )
 
 // fold joins readings that are the same into one: a stalled connection is read
@@ -21,7 +21,7 @@ type fold[T any] struct {
 	began    time.Duration // monotonic start of the last reading
 	since    time.Duration // monotonic start of the first reading not emitted yet
 	readings int           // not emitted yet
-	emitted  time.Duration // monotonic time of the last emission, 0 = never
+	emitted  time.Duration // monotonic start of the last reading emitted, 0 = none yet
 }
 
 // add takes a reading that began at the given monotonic time and ended now.
@@ -48,16 +48,8 @@ func (f *fold[T]) flush() {
 	if f.readings == 1 {
 		since = 0 // the record's own time says it
 	}
-	now := monotonic()
-	f.emit(f.last, f.readings, since, now-f.began)
-	f.readings, f.emitted = 0, now
-}
-
-// monotonic is the clock that orders the records (CLOCK_BOOTTIME).
-func monotonic() time.Duration {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
-	return time.Duration(ts.Nano())
+	f.emit(f.last, f.readings, since, clock.Mono()-f.began)
+	f.readings, f.emitted = 0, f.began
 }
 
 // every calls fn now and then once a period until ctx ends. Calls never overlap;

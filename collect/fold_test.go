@@ -1,8 +1,11 @@
 package collect
 
 import (
+	"slices"
 	"testing"
 	"time"
+
+	"halfopen/clock"
 )
 
 type emitted struct {
@@ -20,7 +23,7 @@ func TestFold(t *testing.T) {
 		got = append(got, emitted{v, readings, since != 0})
 	}
 	for _, v := range []int{1, 1, 1, 2, 2, 1} {
-		f.add(v, monotonic())
+		f.add(v, clock.Mono())
 	}
 	f.flush()
 	f.flush() // nothing more
@@ -40,15 +43,13 @@ func TestFoldSpeaksRegularly(t *testing.T) {
 	var got []emitted
 	f := fold[int]{same: func(a, b int) bool { return a == b }}
 	f.emit = func(v, readings int, since, _ time.Duration) { got = append(got, emitted{v, readings, since != 0}) }
-	now := monotonic()
+	now := clock.Mono()
 	for i := range 25 { // 2.4 s at 10 Hz, by the readings' own clock
 		f.add(7, now+time.Duration(i)*100*time.Millisecond)
 	}
-	total := 0
-	for _, e := range got {
-		total += e.readings
-	}
-	if len(got) < 3 || total > 25 {
-		t.Errorf("emitted %+v for 25 readings", got)
+	f.flush()
+	want := []emitted{{7, 1, false}, {7, 10, true}, {7, 10, true}, {7, 4, true}}
+	if !slices.Equal(got, want) {
+		t.Errorf("emitted %+v, want %+v", got, want)
 	}
 }

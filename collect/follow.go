@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"halfopen/clock"
 	"halfopen/sockstate"
 )
 
@@ -23,7 +24,7 @@ type follower struct {
 }
 
 func (f *follower) read() ([]sockstate.Socket, error) {
-	if monotonic() < f.nextDump {
+	if clock.Mono() < f.nextDump {
 		socks, err := f.lookup()
 		if !errors.Is(err, sockstate.ErrGone) {
 			return socks, err
@@ -33,7 +34,7 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.known, f.nextDump = f.own(socks), monotonic()+discoverEvery
+	f.known, f.nextDump = f.own(socks), clock.Mono()+discoverEvery
 	return f.known, nil
 }
 

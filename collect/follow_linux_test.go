@@ -7,6 +7,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"halfopen/clock"
 	"halfopen/flow"
 	"halfopen/netns"
 	"halfopen/sockstate"
@@ -79,7 +80,7 @@ func TestFollower(t *testing.T) {
 	if _, err := client.Write(make([]byte, 1000)); err != nil {
 		t.Fatal(err)
 	}
-	f.nextDump = monotonic() + 1e15 // look-ups only
+	f.nextDump = clock.Mono() + 1e15 // look-ups only
 	sent := func(socks []sockstate.Socket) uint64 {
 		i := slices.IndexFunc(socks, func(s sockstate.Socket) bool { return s.Flow == mine })
 		if i < 0 {

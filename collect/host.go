@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"halfopen/clock"
 	"halfopen/flow"
 	"halfopen/netns"
 	"halfopen/sockstate"
@@ -21,13 +22,13 @@ type Kernel struct {
 // Run reads until ctx ends.
 func (k *Kernel) Run(ctx context.Context, rec *Recorder) error {
 	every(ctx, k.Every, func() {
-		began := monotonic()
+		began := clock.Mono()
 		counters, err := sockstate.ReadCounters(k.NS.ProcRoot())
 		if err != nil {
-			rec.Fail("kernel counters of "+k.At, monotonic()-began, err)
+			rec.Fail("kernel counters of "+k.At, clock.Mono()-began, err)
 			return
 		}
-		rec.Append(monotonic()-began, timeline.Body{Kernel: &timeline.Kernel{At: k.At, Counters: counters}})
+		rec.Append(clock.Mono()-began, timeline.Body{Kernel: &timeline.Kernel{At: k.At, Counters: counters}})
 	})
 	return nil
 }
@@ -67,7 +68,7 @@ const stepOver = 50 * time.Millisecond
 
 // Run watches until ctx ends.
 func (c Clock) Run(ctx context.Context, rec *Recorder) error {
-	offset := func() time.Duration { return time.Duration(time.Now().UnixNano()) - monotonic() }
+	offset := func() time.Duration { return time.Duration(time.Now().UnixNano()) - clock.Mono() }
 	last := offset()
 	every(ctx, c.Every, func() {
 		now := offset()

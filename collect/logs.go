@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -29,12 +30,17 @@ const maxQuote = 1 << 10
 // Run follows the log until ctx ends.
 func (l *Logs) Run(ctx context.Context, rec *Recorder) error {
 	rest := l.Name + "-container.log"
-	f, err := os.OpenFile(rec.Path(rest), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o640)
+	// A program that was restarted goes on in the same file.
+	f, err := os.OpenFile(rec.Path(rest), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
 	if err != nil {
 		return fmt.Errorf("create evidence file: %w", err)
 	}
 	defer f.Close()
-	c := &logCopy{name: l.Name, file: rec.Name(rest), rec: rec, out: bufio.NewWriterSize(f, 256<<10)}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("open evidence file: %w", err)
+	}
+	c := &logCopy{name: l.Name, file: rec.Name(rest), rec: rec, out: bufio.NewWriterSize(f, 256<<10), offset: size, indexed: size}
 
 	flushing, stop := context.WithCancel(ctx)
 	var flusher sync.WaitGroup
@@ -65,7 +71,7 @@ type logCopy struct {
 
 	mu      sync.Mutex
 	out     *bufio.Writer
-	offset  int64 // bytes copied
+	offset  int64 // bytes of the file
 	indexed int64 // of them, in a Logs record
 	lines   int   // since then
 }
@@ -84,6 +90,11 @@ func (c *logCopy) line(l logtail.Line) error {
 		return fmt.Errorf("copy log line: %w", err)
 	}
 	c.lines++
+	if l.Cut {
+		c.rec.Append(0, timeline.Body{Gap: &timeline.Gap{
+			Source: "log of " + c.name, Lost: l.Size - int64(len(l.Bytes)) - 1, Why: fmt.Sprintf("a line of %d bytes was cut", l.Size),
+		}})
+	}
 	if p, ok := logtail.Match(string(l.Bytes)); ok {
 		c.event(p, l, at)
 	}

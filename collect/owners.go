@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"halfopen/clock"
 	"halfopen/sockstate"
 	"halfopen/timeline"
 )
@@ -78,9 +79,9 @@ func (o *Owners) name(rec *Recorder, u unowned) bool {
 	if len(fresh) == 0 {
 		return false
 	}
-	began := monotonic()
+	began := clock.Mono()
 	own, err := sockstate.Owners("/proc", fresh)
-	took := monotonic() - began
+	took := clock.Mono() - began
 	if err != nil {
 		rec.Fail("owners of sockets of "+u.at, took, err)
 		return true

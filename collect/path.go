@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"halfopen/clock"
 	"halfopen/fault"
 	"halfopen/middlebox"
 	"halfopen/netns"
@@ -29,10 +30,10 @@ func (c *Conntrack) Run(ctx context.Context, rec *Recorder) error {
 		rec.Append(took, timeline.Body{Conntrack: &timeline.Conntrack{At: c.At, Readings: readings, Since: since, Entries: entries}})
 	}
 	every(ctx, c.Every, func() {
-		began := monotonic()
+		began := clock.Mono()
 		entries, err := c.Table.List()
 		if err != nil {
-			rec.Fail("conntrack of "+c.At, monotonic()-began, err)
+			rec.Fail("conntrack of "+c.At, clock.Mono()-began, err)
 			return
 		}
 		f.add(slices.DeleteFunc(entries, func(e middlebox.Entry) bool { return e.Orig.Local.Addr() == c.Canary }), began)
@@ -60,10 +61,10 @@ func (d *Drops) Run(ctx context.Context, rec *Recorder) error {
 		rec.Append(took, timeline.Body{Drops: &timeline.Drops{At: d.At, Counters: counters}})
 	}
 	every(ctx, d.Every, func() {
-		began := monotonic()
+		began := clock.Mono()
 		counters, err := d.Fault.Counters()
 		if err != nil {
-			rec.Fail("drop counters of "+d.At, monotonic()-began, err)
+			rec.Fail("drop counters of "+d.At, clock.Mono()-began, err)
 			return
 		}
 		if len(counters) > 0 {
@@ -85,7 +86,7 @@ type Canary struct {
 // Run tries until ctx ends. A try takes one period at most.
 func (c *Canary) Run(ctx context.Context, rec *Recorder) error {
 	every(ctx, c.Every, func() {
-		began := monotonic()
+		began := clock.Mono()
 		err := c.NS.Do(func() error { return c.try(ctx) })
 		if err != nil && ctx.Err() != nil {
 			return
@@ -94,7 +95,7 @@ func (c *Canary) Run(ctx context.Context, rec *Recorder) error {
 		if err != nil {
 			k.Error = shortError(err)
 		}
-		rec.Append(monotonic()-began, timeline.Body{Canary: k})
+		rec.Append(clock.Mono()-began, timeline.Body{Canary: k})
 	})
 	return nil
 }

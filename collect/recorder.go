@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -61,7 +62,7 @@ func Open(dir string, h timeline.Header, observe func(timeline.Record)) (*Record
 		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("make evidence folder: %w", err)
+		return nil, fmt.Errorf("make evidence folder: %w; name another with --evidence", err)
 	}
 	host(&h)
 	base := timeline.Prefix(h.Experiment, time.Now())
@@ -186,14 +187,29 @@ func keep(ctx context.Context, r *Recorder, witnesses []Witness, phase string) {
 	wait.Wait()
 }
 
-// Flush brings everything so far to the kernel, so that readers see it.
-func (r *Recorder) Flush() error { return r.tl.Flush() }
-
 // Close ends the timeline. The manifest is written after it, by Seal.
 func (r *Recorder) Close(end timeline.End) error { return r.tl.Close(end) }
 
-// Seal writes the manifest over all files of the recording.
+// Seal writes the manifest over all files of the recording, and under sudo hands
+// them to the user who called it: the evidence may hold secrets, so it is not for
+// everybody, but it is his.
 func (r *Recorder) Seal() error {
-	_, err := timeline.WriteManifest(r.Prefix())
-	return err
+	if _, err := timeline.WriteManifest(r.Prefix()); err != nil {
+		return err
+	}
+	uid, uerr := strconv.Atoi(os.Getenv("SUDO_UID"))
+	gid, gerr := strconv.Atoi(os.Getenv("SUDO_GID"))
+	if uerr != nil || gerr != nil || os.Geteuid() != 0 {
+		return nil
+	}
+	files, err := timeline.Files(r.Prefix())
+	if err != nil {
+		return err
+	}
+	for _, f := range append(files, "") { // and the folder
+		if err := os.Lchown(filepath.Join(r.dir, f), uid, gid); err != nil {
+			return fmt.Errorf("hand the evidence to user %d: %w", uid, err)
+		}
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"halfopen/clock"
 	"halfopen/flow"
 	"halfopen/netns"
 	"halfopen/sockstate"
@@ -46,10 +47,10 @@ func (s *Sockets) Run(ctx context.Context, rec *Recorder) error {
 		}
 	}
 	every(ctx, s.Every, func() {
-		began := monotonic()
+		began := clock.Mono()
 		socks, err := read()
 		if err != nil {
-			rec.Fail("sockets of "+s.At, monotonic()-began, err)
+			rec.Fail("sockets of "+s.At, clock.Mono()-began, err)
 			return
 		}
 		f.add(socks, began)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"halfopen/beatstats"
+	"halfopen/clock"
 	"halfopen/timeline"
 )
 
@@ -25,15 +26,16 @@ const scrapeTimeout = 2 * time.Second
 // Run scrapes until ctx ends. A scrape that fails is a Failure record.
 func (s *Stats) Run(ctx context.Context, rec *Recorder) error {
 	every(ctx, s.Every, func() {
-		ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
+		bounded, cancel := context.WithTimeout(ctx, scrapeTimeout)
 		defer cancel()
-		began := monotonic()
-		sample, _, err := s.Client.Scrape(ctx)
-		took := monotonic() - began
-		if err != nil {
-			if context.Cause(ctx) != context.Canceled {
-				rec.Fail("stats of "+s.Name, took, err)
-			}
+		began := clock.Mono()
+		sample, _, err := s.Client.Scrape(bounded)
+		took := clock.Mono() - began
+		switch {
+		case ctx.Err() != nil:
+			return // the recording ends
+		case err != nil:
+			rec.Fail("stats of "+s.Name, took, err)
 			return
 		}
 		rec.Append(took, timeline.Body{Stats: &timeline.Stats{At: s.At, Name: s.Name, Endpoint: s.Endpoint, Sample: sample}})

@@ -11,6 +11,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"halfopen/clock"
 	"halfopen/netns"
 )
 
@@ -144,7 +145,7 @@ func (t *table) transact(name string, replacements ...replacement) (Step, error)
 
 // moment makes the step of a change, by two readings of the clock around it.
 func moment(name, known string, change func() error) (Step, error) {
-	step := Step{Name: name, Known: known, Mono: boottime(), Start: time.Now().UTC()}
+	step := Step{Name: name, Known: known, Mono: clock.Mono(), Start: time.Now().UTC()}
 	err := change()
 	step.End = time.Now().UTC()
 	step.Took = step.End.Sub(step.Start)
@@ -164,10 +165,4 @@ func (t *table) counters() (map[string]*nftables.CounterObj, error) {
 		}
 	}
 	return read, nil
-}
-
-func boottime() time.Duration {
-	var ts unix.Timespec
-	unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // can't fail: the clock is there since Linux 2.6.39
-	return time.Duration(ts.Nano())
 }

@@ -24,10 +24,10 @@ import (
 // Addresses inside the bed. The shipper knows the receiver's address and goes
 // through the router, which replaces the shipper's address by its own.
 var (
-	ShipperAddr  = netip.MustParseAddr("10.50.0.2")
+	shipperAddr  = netip.MustParseAddr("10.50.0.2")
 	CanaryAddr   = netip.MustParseAddr("10.50.0.3") // second address of the shipper's host
 	routerIn     = netip.MustParseAddr("10.50.0.1")
-	RouterAddr   = netip.MustParseAddr("10.51.0.1") // what the receiver sees
+	routerOut    = netip.MustParseAddr("10.51.0.1") // what the receiver sees
 	ReceiverAddr = netip.MustParseAddr("10.51.0.2")
 )
 
@@ -48,7 +48,7 @@ func NewBed() (*Bed, error) {
 	if err := b.build(); err != nil {
 		b.Close()
 		if errors.Is(err, os.ErrPermission) {
-			return nil, fmt.Errorf("%w (CAP_SYS_ADMIN, CAP_NET_ADMIN): %w", ErrRights, err)
+			return nil, fmt.Errorf("%w: %w: %s", ErrRights, err, howToGetRights)
 		}
 		return nil, err
 	}
@@ -66,10 +66,10 @@ func (b *Bed) build() error {
 	if err := b.Router.Do(b.joinRouter); err != nil {
 		return err
 	}
-	if err := b.Shipper.Do(func() error { return configure("eth0", routerIn, ShipperAddr, CanaryAddr) }); err != nil {
+	if err := b.Shipper.Do(func() error { return configure("eth0", routerIn, shipperAddr, CanaryAddr) }); err != nil {
 		return fmt.Errorf("set up the shipper's side: %w", err)
 	}
-	if err := b.Receiver.Do(func() error { return configure("eth0", RouterAddr, ReceiverAddr) }); err != nil {
+	if err := b.Receiver.Do(func() error { return configure("eth0", routerOut, ReceiverAddr) }); err != nil {
 		return fmt.Errorf("set up the receiver's side: %w", err)
 	}
 	if err := b.Router.Do(awaitCarrier); err != nil {
@@ -83,7 +83,7 @@ func (b *Bed) joinRouter() error {
 		link string
 		peer *netns.NS
 		addr netip.Addr
-	}{{"in", b.Shipper, routerIn}, {"out", b.Receiver, RouterAddr}} {
+	}{{"in", b.Shipper, routerIn}, {"out", b.Receiver, routerOut}} {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = side.link
 		veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(side.peer.FD())}

@@ -83,14 +83,18 @@ const stopGrace = 3 * time.Second
 
 // Stop asks the party to end, and kills it and its children if it does not.
 func (p *Party) Stop() {
-	signal := func(s syscall.Signal) { _ = syscall.Kill(-p.PID, s) } // its process group
-	signal(syscall.SIGTERM)
+	select {
+	case <-p.done: // its number may be another's by now
+		return
+	default:
+	}
+	_ = syscall.Kill(-p.PID, syscall.SIGTERM) // its process group
 	select {
 	case <-p.done:
 	case <-time.After(stopGrace):
+		_ = syscall.Kill(-p.PID, syscall.SIGKILL)
+		<-p.done
 	}
-	signal(syscall.SIGKILL) // children that outlived it
-	<-p.done
 }
 
 // LastLines returns the end of the party's output, for a message about its exit.
@@ -100,7 +104,10 @@ func (p *Party) LastLines() string {
 	if err != nil {
 		return err.Error()
 	}
-	return strings.TrimSpace(string(b[max(0, len(b)-most):]))
+	if s := strings.TrimSpace(string(b[max(0, len(b)-most):])); s != "" {
+		return s
+	}
+	return "it printed nothing"
 }
 
 // ErrExited is returned when a party exits while it is waited for.

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const howToGetRights = "run as root (CAP_SYS_ADMIN, CAP_NET_ADMIN), or allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
+
 // MayMakeNamespaces reports whether this process has the capability that
 // unshare(2) of a network namespace needs.
 func MayMakeNamespaces() bool {
@@ -38,7 +40,7 @@ func InUserNamespace() (code int, err error) {
 		Setpgid:     true, // signals come from us alone, Ctrl-C too
 	}
 	if err := cmd.Start(); err != nil {
-		return 1, fmt.Errorf("%w, and no user namespace to get it in: %w: run as root (CAP_SYS_ADMIN, CAP_NET_ADMIN), or allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)", ErrRights, err)
+		return 1, fmt.Errorf("%w, and no user namespace to get it in: %w: %s", ErrRights, err, howToGetRights)
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)

@@ -58,23 +58,40 @@ func Sweep() (swept []string) {
 			swept = append(swept, "folder "+dir)
 		}
 	}
-	procs, err := procfs.AllProcs()
-	if err != nil {
-		return swept
-	}
-	for _, p := range procs {
-		env, err := p.Environ() // unreadable: not ours
+	return append(swept, killMarked(func(lab string) bool { return !alive(lab) })...)
+}
+
+// EndChildren kills what the parties of this lab started and left running.
+func EndChildren() { killMarked(func(lab string) bool { return lab == self() }) }
+
+// killMarked kills the processes whose environment names a lab that is meant. It
+// looks again until none is found, since one may have started another meanwhile,
+// but not for ever: one that waits for a dead disk does not die.
+func killMarked(meant func(lab string) bool) (killed []string) {
+	const looks = 20
+	told := map[int]bool{}
+	for look, found := 0, true; found && look < looks; look++ {
+		found = false
+		procs, err := procfs.AllProcs()
 		if err != nil {
-			continue
+			return killed
 		}
-		for _, v := range env {
-			owner, ok := strings.CutPrefix(v, envLab+"=")
-			if ok && !alive(owner) && syscall.Kill(p.PID, syscall.SIGKILL) == nil {
-				swept = append(swept, fmt.Sprintf("process %d (%s)", p.PID, commandLine(p)))
+		for _, p := range procs {
+			env, _ := p.Environ() // unreadable: not ours; empty: a zombie
+			for _, v := range env {
+				lab, ok := strings.CutPrefix(v, envLab+"=")
+				if !ok || p.PID == os.Getpid() || !meant(lab) || syscall.Kill(p.PID, syscall.SIGKILL) != nil {
+					continue
+				}
+				found = true
+				if !told[p.PID] {
+					told[p.PID] = true
+					killed = append(killed, fmt.Sprintf("process %d (%s)", p.PID, commandLine(p)))
+				}
 			}
 		}
 	}
-	return swept
+	return killed
 }
 
 // alive is also true for a lab of another pid namespace: it can't be seen from

@@ -159,7 +159,7 @@ func (t *tail) turn(f *file) {
 	case t.cur != nil:
 		t.note("rotated: inode %d, before %d", f.info.id.ino, t.cur.info.id.ino)
 		t.cur.active = time.Now() // its writer has from now on to reopen
-		t.cur.close()
+		t.old = append(t.old, t.cur)
 	case f.info.same(t.found):
 		t.begin(f)
 	default:

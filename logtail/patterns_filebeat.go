@@ -8,7 +8,7 @@ var filebeatPatterns = []Pattern{
 	{
 		Name:     "filebeat-no-progress",
 		Means:    "The receiver has not acknowledged a batch for the time named, while the connection stands: half-open, or the receiver is blocked. Filebeat does nothing about it.",
-		Source:   "beats libbeat/outputs/logstash/deadlock.go (7.17 and 8.16 on; beats#41960)",
+		Source:   "beats libbeat/outputs/logstash/deadlock.go (8.16 on, not in 7.17.29; beats#41960)",
 		Example:  "Logstash batch hasn't reported progress in the last 5m0s, the Logstash host may be stalled. This problem can be prevented by configuring Logstash to use PipelineBusV1 or by upgrading Logstash to 8.17+, for details see https://github.com/elastic/logstash/issues/16657",
 		contains: "hasn't reported progress in the last",
 	},

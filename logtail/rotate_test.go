@@ -193,6 +193,22 @@ func TestRotateCopyTruncateUnread(t *testing.T) {
 	}
 }
 
+// A copy beside the log is no file that was rotated away unread.
+func TestRotateCopyThenRename(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	write(t, path, "one\n")
+	f := gated(t, path)
+	f.held()
+	copyTo(t, path, path+".1")
+	must(t, os.Rename(path, path+".2"))
+	write(t, path, "two\n")
+	close(f.release)
+	f.held()
+	if gaps := f.stop(); len(gaps) > 0 || strings.Join(f.lines, " ") != "one two" {
+		t.Errorf("read %q, gaps %v", f.lines, gaps)
+	}
+}
+
 func TestRotateTruncateInPlace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
 	write(t, path, "")
@@ -318,8 +334,9 @@ func TestRotateDirectory(t *testing.T) {
 	f := follow(t, logtail.Config{Path: path, Poll: never}).ready()
 	write(t, path, "one\n")
 	f.want("one")
-	must(t, os.RemoveAll(dir))
+	must(t, os.Remove(path))
 	f.note("gone from its name")
+	must(t, os.Remove(dir)) // its inode stays, pinned by the file that is held
 	must(t, os.Mkdir(dir, 0o755))
 	write(t, path, "two\n")
 	f.want("two")

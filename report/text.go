@@ -51,7 +51,7 @@ func Text(v verdict.Verdict) []byte {
 		}
 	}
 	fmt.Fprintf(&b, "\nrecording %s\n", v.Recording)
-	return b.Bytes()
+	return []byte(Plain(b.String()))
 }
 
 func list(b *bytes.Buffer, title string, findings []verdict.Finding) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -33,14 +32,11 @@ type Diag struct {
 	conn  *netlink.Conn
 	stats Stats
 
-	// For Lookup: the connection's descriptor, buffers that are used again, and
-	// the exchange as one closure made once.
-	raw      syscall.RawConn
-	exchange func(fd uintptr)
-	request  [nlmsghdrLen + reqLen]byte
-	reply    [8 << 10]byte
-	n        int // bytes of reply
-	err      error
+	// For Lookup: a socket of its own, and buffers that are used again.
+	fd      int // -1 once closed
+	request [nlmsghdrLen + reqLen]byte
+	reply   [8 << 10]byte
+	n       int // bytes of reply
 }
 
 // Stats counts the dumps that had to be read again.
@@ -57,9 +53,12 @@ func OpenDiag(ns *netns.NS, ports flow.Ports) (*Diag, error) {
 		return nil, err
 	}
 	d := &Diag{ns: ns, ports: ports, filter: filter}
-	d.exchange = d.writeAndRead
 	if err := d.dial(); err != nil {
 		return nil, err
+	}
+	if d.fd, err = openLookup(ns); err != nil {
+		d.conn.Close()
+		return nil, fmt.Errorf("open inet_diag: %w", err)
 	}
 	return d, nil
 }
@@ -79,15 +78,10 @@ func (d *Diag) dial() error {
 	if err != nil {
 		return err
 	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		conn.Close()
-		return fmt.Errorf("open inet_diag: %w", err)
-	}
 	if d.conn != nil {
 		d.conn.Close()
 	}
-	d.conn, d.raw = conn, raw
+	d.conn = conn
 	return nil
 }
 
@@ -95,6 +89,10 @@ func (d *Diag) dial() error {
 func (d *Diag) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.fd >= 0 {
+		unix.Close(d.fd)
+		d.fd = -1
+	}
 	return d.conn.Close()
 }
 

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"golang.org/x/sys/unix"
+
+	"halfopen/netns"
 )
 
 const nlmsghdrLen = 16 // struct nlmsghdr (include/uapi/linux/netlink.h)
@@ -25,17 +28,13 @@ var ErrGone = errors.New("socket is gone")
 //
 // It does not use mdlayher/netlink's Execute, which allocates a buffer, a slice
 // of messages and a request a call: the look-up is for following a connection a
-// hundred times a second. The kernel answers within the call of write(2), so
-// there is nothing to wait for and no deadline to set.
+// hundred times a second.
 func (d *Diag) Lookup(dst *Socket) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	seq := d.putLookup(dst)
-	if err := d.raw.Control(d.exchange); err != nil {
+	if err := d.exchange(); err != nil {
 		return fmt.Errorf("look up socket: %w", err)
-	}
-	if d.err != nil {
-		return fmt.Errorf("look up socket: %w", d.err)
 	}
 	data, err := answer(d.reply[:d.n], seq)
 	if errors.Is(err, unix.ENOENT) {
@@ -69,19 +68,36 @@ func (d *Diag) putLookup(s *Socket) (seq uint32) {
 	return seq
 }
 
-// writeAndRead sends the request and takes the answer that carries its sequence
+// openLookup opens a netlink socket that the runtime's poller does not know: it
+// would wake a thread for every answer, which nearly doubles a look-up's time.
+// The kernel answers within the call of write(2), so there is nothing to wait
+// for; the socket does not block all the same.
+func openLookup(ns *netns.NS) (fd int, err error) {
+	open := func() (err error) {
+		fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+		return os.NewSyscallError("socket", err)
+	}
+	if ns == nil {
+		err = open()
+	} else {
+		err = ns.Do(open)
+	}
+	return fd, err
+}
+
+// exchange sends the request and takes the answer that carries its sequence
 // number; others would be leftovers.
-func (d *Diag) writeAndRead(fd uintptr) {
+func (d *Diag) exchange() (err error) {
 	d.n = 0
-	if _, d.err = retry(unix.Write, int(fd), d.request[:]); d.err != nil {
-		return
+	if _, err = retry(unix.Write, d.fd, d.request[:]); err != nil {
+		return os.NewSyscallError("write", err)
 	}
 	for {
-		if d.n, d.err = retry(unix.Read, int(fd), d.reply[:]); d.err != nil {
-			return
+		if d.n, err = retry(unix.Read, d.fd, d.reply[:]); err != nil {
+			return os.NewSyscallError("read", err)
 		}
 		if d.n >= nlmsghdrLen && [4]byte(d.reply[8:]) == [4]byte(d.request[8:]) {
-			return
+			return nil
 		}
 	}
 }

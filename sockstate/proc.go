@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"halfopen/flow"
 )
@@ -45,6 +46,9 @@ func ParseProc(r io.Reader, keep func(flow.Flow) bool, dst []Socket) (socks []So
 		f := c.flow()
 		if c.why == "" && keep != nil && !keep(f) {
 			continue
+		}
+		if len(dst) == cap(dst) {
+			dst = slices.Grow(dst, max(len(dst), 8)) // append alone would copy a large table five times over
 		}
 		dst = append(dst, Socket{Flow: f})
 		s := &dst[len(dst)-1]

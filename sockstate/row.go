@@ -1,6 +1,7 @@
 package sockstate
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"time"
@@ -95,6 +96,8 @@ func (c *cursor) addrPort(column string) netip.AddrPort {
 		c.fail("want 8 or 32 hexadecimal digits and a port in", column)
 		return netip.AddrPort{}
 	}
+	c.i += digits + 1
+	port := uint16(c.hex(column, 4, ' '))
 	// Each word is printed as a number in host byte order ("%08X" of __be32), so
 	// its bytes come back by storing it as one.
 	var b [16]byte
@@ -106,12 +109,10 @@ func (c *cursor) addrPort(column string) netip.AddrPort {
 		}
 		binary.NativeEndian.PutUint32(b[i/2:], word)
 	}
-	addr := netip.AddrFrom16(b)
 	if digits == 8 {
-		addr = netip.AddrFrom4([4]byte(b[:4]))
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[:])), port)
 	}
-	c.i += digits + 1
-	return netip.AddrPortFrom(addr, uint16(c.hex(column, 4, ' ')))
+	return netip.AddrPortFrom(netip.AddrFrom16(b), port)
 }
 
 // hexWord reads eight hexadecimal digits at once, without a branch for each.
@@ -154,6 +155,12 @@ func (c *cursor) end(column string, want byte) {
 // hex reads a hexadecimal number of up to most digits.
 func (c *cursor) hex(column string, most int, end byte) uint64 {
 	c.spaces()
+	if text := c.line[c.i:]; most >= 8 && len(text) > 8 && text[8] == end { // as the kernel pads it
+		if n, ok := hexWord([8]byte(text)); ok {
+			c.i += 9
+			return uint64(n)
+		}
+	}
 	n := c.digits(column, most)
 	c.end(column, end)
 	return n
@@ -205,13 +212,14 @@ func (c *cursor) decimal(column string, most uint64, end byte) (n uint64) {
 // or in plain ("%pK").
 func (c *cursor) word(column string) {
 	c.spaces()
-	start := c.i
-	for c.i < len(c.line) && c.line[c.i] != ' ' {
-		c.i++
+	n := bytes.IndexByte(c.line[c.i:], ' ')
+	if n < 0 {
+		n = len(c.line) - c.i
 	}
-	if c.i == start {
+	if n == 0 {
 		c.fail("nothing in", column)
 	}
+	c.i += n
 }
 
 func (c *cursor) ticks(column string, n uint64) time.Duration {

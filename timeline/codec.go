@@ -3,8 +3,12 @@ package timeline
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
+	"reflect"
+	"slices"
 )
 
 // A line is the record's JSON object with one more key at its end:
@@ -46,10 +50,25 @@ func decode(line []byte) (Record, error) {
 	if err := dec.Decode(&r); err != nil {
 		return r, fmt.Errorf("decode record: %w", err)
 	}
-	if r.Body == (Body{}) {
+	switch r.bodies() {
+	case 0:
 		r.Unknown = unknownKind(object)
+	case 1:
+	default:
+		return r, errors.New("the record has more than one body")
 	}
 	return r, nil
+}
+
+// bodies counts the bodies, of which a record has one.
+func (b Body) bodies() (n int) {
+	v := reflect.ValueOf(b)
+	for i := range v.NumField() {
+		if !v.Field(i).IsNil() {
+			n++
+		}
+	}
+	return n
 }
 
 // checked returns the line up to its sum, if that is right.
@@ -75,8 +94,11 @@ func unknownKind(object []byte) *Unknown {
 	for _, envelope := range []string{"n", "time", "mono_ns", "took_ns"} {
 		delete(fields, envelope)
 	}
-	for kind, raw := range fields {
-		return &Unknown{Kind: kind, Raw: raw}
+	kinds := slices.Sorted(maps.Keys(fields))
+	for _, kind := range kinds {
+		if bytes.HasPrefix(fields[kind], []byte("{")) { // a body is an object
+			return &Unknown{Kind: kind, Raw: fields[kind]}
+		}
 	}
 	return &Unknown{}
 }

@@ -8,8 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 const manifestSuffix = "-manifest.sha256"
@@ -18,21 +19,20 @@ const manifestSuffix = "-manifest.sha256"
 // their SHA-256 sums, as sha256sum(1) prints and checks them.
 func WriteManifest(prefix string) (path string, err error) {
 	path = prefix + manifestSuffix
-	files, err := filepath.Glob(globQuote(prefix) + "-*")
+	files, err := Files(prefix)
 	if err != nil {
-		return path, fmt.Errorf("list evidence files: %w", err)
+		return path, err
 	}
-	slices.Sort(files)
 	var out strings.Builder
-	for _, f := range files {
-		if m := anyFile.FindStringSubmatch(filepath.Base(f)); f == path || m == nil || m[1] != filepath.Base(prefix) {
-			continue // of a second recording in the same second
+	for _, name := range files {
+		if name == filepath.Base(path) {
+			continue
 		}
-		sum, err := sumFile(f)
+		sum, err := sumFile(filepath.Join(filepath.Dir(prefix), name))
 		if err != nil {
 			return path, err
 		}
-		fmt.Fprintf(&out, "%s  %s\n", sum, filepath.Base(f))
+		fmt.Fprintf(&out, "%s  %s\n", sum, name)
 	}
 	if err := os.WriteFile(path, []byte(out.String()), 0o640); err != nil {
 		return path, fmt.Errorf("write manifest: %w", err)
@@ -40,13 +40,41 @@ func WriteManifest(prefix string) (path string, err error) {
 	return path, nil
 }
 
-// globQuote keeps the characters of a folder's name from being read as a pattern.
-func globQuote(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
+// Files lists the names of a recording's files, sorted.
+func Files(prefix string) (names []string, err error) {
+	all, err := os.ReadDir(filepath.Dir(prefix))
+	if err != nil {
+		return nil, fmt.Errorf("list evidence files: %w", err)
+	}
+	for _, f := range all {
+		m := anyFile.FindStringSubmatch(f.Name())
+		if m != nil && m[1] == filepath.Base(prefix) {
+			names = append(names, f.Name())
+		}
+	}
+	return names, nil
+}
+
+// openRegular opens a file that came with a recording, maybe from a stranger: a
+// FIFO or a device in its place would never end.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // not to wait for a FIFO's writer
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%q is no regular file", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func sumFile(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return "", fmt.Errorf("sum evidence file: %w", err)
 	}
@@ -58,30 +86,48 @@ func sumFile(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// checkManifest returns how many files of the manifest are as they were, and a
-// sentence for each that is not. Names that would leave the folder are refused:
-// a manifest may come from a stranger.
-func checkManifest(path string) (good int, bad []string, err error) {
-	f, err := os.Open(path)
+// checkManifest returns how many files of a recording are as its manifest says,
+// and a sentence for each that is not, or that the manifest does not name. Names
+// that would leave the folder are refused: a manifest may come from a stranger.
+func checkManifest(prefix string) (good int, bad []string, err error) {
+	f, err := openRegular(prefix + manifestSuffix)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer f.Close()
+	names, err := Files(prefix)
+	if err != nil {
+		return 0, nil, err
+	}
+	named := map[string]bool{filepath.Base(prefix) + manifestSuffix: true} // itself
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
-		want, name, ok := strings.Cut(lines.Text(), "  ")
+		want, name, ok := strings.Cut(lines.Text(), " ")
+		if ok { // the second character says text or binary: sha256sum(1)
+			name, ok = strings.CutPrefix(strings.Replace(name, "*", " ", 1), " ")
+		}
 		if !ok || len(want) != sha256.Size*2 || name != filepath.Base(name) {
 			bad = append(bad, fmt.Sprintf("manifest line %d is not a sum and a file name: %.80q", n, lines.Text()))
 			continue
 		}
-		got, err := sumFile(filepath.Join(filepath.Dir(path), name))
+		if named[name] {
+			bad = append(bad, fmt.Sprintf("%q: the manifest names it twice", name))
+			continue
+		}
+		named[name] = true
+		got, err := sumFile(filepath.Join(filepath.Dir(prefix), name))
 		switch {
 		case err != nil:
-			bad = append(bad, fmt.Sprintf("%s: %v", name, err))
+			bad = append(bad, fmt.Sprintf("%q: %v", name, err))
 		case got != want:
-			bad = append(bad, fmt.Sprintf("%s: changed since it was recorded", name))
+			bad = append(bad, fmt.Sprintf("%q: changed since it was recorded", name))
 		default:
 			good++
+		}
+	}
+	for _, name := range names {
+		if !named[name] {
+			bad = append(bad, fmt.Sprintf("%q: the manifest does not name it", name))
 		}
 	}
 	return good, bad, lines.Err()

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -21,7 +23,7 @@ var (
 	// A second recording in the same second carries a number: …-120000-2-….
 	anyFile       = regexp.MustCompile(`^(.+-\d{8}-\d{6}(?:-\d+)?)-[a-z]`)
 	experimentOK  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	stampOfPrefix = regexp.MustCompile(`\d{8}-\d{6}(?:-\d+)?$`)
+	stampOfPrefix = regexp.MustCompile(`(\d{8}-\d{6})(?:-(\d+))?$`)
 )
 
 // CheckExperiment says what is wrong with an experiment's name: it becomes part
@@ -48,18 +50,30 @@ func Find(name string) (string, error) {
 }
 
 func newest(dir string) (string, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*"+Suffix))
-	if err != nil || len(paths) == 0 {
-		return "", fmt.Errorf("no recording in folder %q: nothing there is called *%s", dir, Suffix)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("look for recordings: %w", err)
 	}
 	var best, bestStamp string
-	for _, p := range paths {
-		stamp := stampOfPrefix.FindString(p[:len(p)-len(Suffix)])
-		if stamp >= bestStamp {
-			best, bestStamp = p, stamp
+	var bestNumber int
+	for _, f := range files {
+		prefix, ok := strings.CutSuffix(f.Name(), Suffix)
+		if !ok {
+			continue
+		}
+		stamp, number := "", 0
+		if m := stampOfPrefix.FindStringSubmatch(prefix); m != nil {
+			stamp = m[1]
+			number, _ = strconv.Atoi(m[2]) // absent in the first recording of a second
+		}
+		if best == "" || stamp > bestStamp || stamp == bestStamp && number > bestNumber {
+			best, bestStamp, bestNumber = f.Name(), stamp, number
 		}
 	}
-	return best, nil
+	if best == "" {
+		return "", fmt.Errorf("no recording in folder %q: nothing there is called *%s", dir, Suffix)
+	}
+	return filepath.Join(dir, best), nil
 }
 
 func sibling(file string) (string, error) {

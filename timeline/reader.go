@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 )
 
 // maxLine bounds what a hostile file can make the Reader hold in memory.
@@ -24,6 +23,10 @@ func (d Damage) String() string {
 	return fmt.Sprintf("line %d, byte %d: %s: %q", d.Line, d.Offset, d.Why, d.Text)
 }
 
+// maxDamage is how many damaged lines are described; of the others only their
+// number is kept.
+const maxDamage = 20
+
 // Reader reads a recording record by record. Whatever was cut or flipped, it
 // yields every whole record and tells of the rest in Damage.
 type Reader struct {
@@ -31,6 +34,7 @@ type Reader struct {
 	line   int
 	offset int64
 	damage []Damage
+	more   int
 }
 
 // NewReader reads the recording in r.
@@ -63,10 +67,15 @@ func (r *Reader) Next() (Record, error) {
 	}
 }
 
-// Damage returns what was not whole among the lines read so far.
-func (r *Reader) Damage() []Damage { return r.damage }
+// Damage returns what was not whole among the lines read so far: the first 20
+// such lines, and how many more there were.
+func (r *Reader) Damage() (first []Damage, more int) { return r.damage, r.more }
 
 func (r *Reader) hurt(at int64, line []byte, why string) {
+	if len(r.damage) == maxDamage {
+		r.more++
+		return
+	}
 	const quoted = 80
 	r.damage = append(r.damage, Damage{Line: r.line, Offset: at, Text: string(line[:min(len(line), quoted)]), Why: why})
 }
@@ -100,7 +109,8 @@ func (r *Reader) readLine() (line []byte, whole bool, err error) {
 type Recording struct {
 	Path    string
 	Records []Record // in the order of the file, the header among them
-	Damage  []Damage
+	Damage  []Damage // the first 20
+	More    int      // damaged lines beyond those
 	Holes   []Hole
 }
 
@@ -113,7 +123,7 @@ type Hole struct {
 // Load reads the recording at path. Damage is no error; a file without a single
 // whole record is.
 func Load(path string) (*Recording, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("open recording: %w", err)
 	}
@@ -129,6 +139,10 @@ func Load(path string) (*Recording, error) {
 // ErrNoHeader is returned for a file whose first whole record is no header of a
 // format that this program reads.
 var ErrNoHeader = errors.New("not a recording of halfopen")
+
+// ErrNewer is returned for a recording in a format that only a newer program
+// reads.
+var ErrNewer = errors.New("the recording is of a newer halfopen")
 
 // ReadAll reads a whole recording from r.
 func ReadAll(r io.Reader) (*Recording, error) {
@@ -149,7 +163,7 @@ func ReadAll(r io.Reader) (*Recording, error) {
 		}
 		rec.Records = append(rec.Records, next)
 	}
-	rec.Damage = rd.Damage()
+	rec.Damage, rec.More = rd.Damage()
 	return rec, rec.check()
 }
 
@@ -159,8 +173,10 @@ func (rec *Recording) check() error {
 		return fmt.Errorf("%w: %s", ErrNoHeader, rec.Damage[0])
 	case h == nil:
 		return fmt.Errorf("%w: it has no header", ErrNoHeader)
+	case h.Format < 1:
+		return fmt.Errorf("%w: its format is %d", ErrNoHeader, h.Format)
 	case h.Format > Format:
-		return fmt.Errorf("%w: its format is %d, this program reads up to %d: use a newer halfopen", ErrNoHeader, h.Format, Format)
+		return fmt.Errorf("%w: its format is %d, this one reads up to %d: use that one", ErrNewer, h.Format, Format)
 	}
 	return nil
 }

@@ -63,19 +63,38 @@ type Body struct {
 
 // Header is the first record: who recorded what, where, with which clocks.
 type Header struct {
-	Format     int        `json:"format"`
-	Tool       string     `json:"tool"`       // program and version
-	Experiment string     `json:"experiment"` // first part of every file's name
-	Command    []string   `json:"command"`    // as typed
-	Host       string     `json:"host"`
-	Kernel     string     `json:"kernel"`  // uname -r
-	BootID     string     `json:"boot_id"` // /proc/sys/kernel/random/boot_id: recordings with the same one share the monotonic clock
-	Ports      flow.Ports `json:"ports"`
-	Places     []Place    `json:"places"`
+	Format     int      `json:"format"`
+	Tool       string   `json:"tool"`       // program and version
+	Experiment string   `json:"experiment"` // first part of every file's name
+	Command    []string `json:"command"`    // as typed
+	Host       string   `json:"host"`
+	Kernel     string   `json:"kernel"`  // uname -r
+	BootID     string   `json:"boot_id"` // /proc/sys/kernel/random/boot_id: recordings with the same one share the monotonic clock
+	// Method is what was to be done to the path; empty where nothing was.
+	Method string     `json:"method,omitempty"`
+	Ports  flow.Ports `json:"ports"`
+	Places []Place    `json:"places"`
 	// Canary is the address that the canary connects from: a connection from
 	// there is not the shipper's. Absent where there is no canary.
 	Canary *netip.Addr `json:"canary,omitempty"`
 }
+
+// Shipper is the name of the first place of a shipper, which is the one that is
+// judged; empty where there is none.
+func (h Header) Shipper() string {
+	for _, p := range h.Places {
+		if p.Role == Shipper {
+			return p.Name
+		}
+	}
+	return ""
+}
+
+// Methods of a Header: what the lab does to the path.
+const (
+	MethodTransient = "c" // cut for a time, then the flow is forgotten
+	MethodNone      = "none"
+)
 
 // Roles of a place.
 const (
@@ -241,9 +260,16 @@ type Failure struct {
 
 // End is the last record. A recording without it was cut short.
 type End struct {
-	Reason string `json:"reason"` // done, interrupted, error
+	Reason string `json:"reason"`
 	Error  string `json:"error,omitempty"`
 }
+
+// Reasons of an End.
+const (
+	EndDone        = "done"
+	EndInterrupted = "interrupted" // by Ctrl-C or a signal
+	EndError       = "error"
+)
 
 // Unknown is the body of a record that a newer program wrote.
 type Unknown struct {

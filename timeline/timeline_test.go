@@ -141,7 +141,7 @@ func sum(object string) []byte {
 func TestNewerFormatIsRefused(t *testing.T) {
 	line := sum(`{"n":1,"time":"2026-01-02T03:04:05Z","mono_ns":7,"header":{"format":99}`)
 	_, err := ReadAll(bytes.NewReader(append(line, '\n')))
-	if !errors.Is(err, ErrNoHeader) {
+	if !errors.Is(err, ErrNewer) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -166,20 +166,37 @@ func TestVerify(t *testing.T) {
 	if c, err = Verify(path); err != nil || c.Whole() || len(c.FilesBad) != 1 {
 		t.Errorf("after a change: check %+v, error %v", c, err)
 	}
+	// What the manifest does not name was slipped in, and without a manifest
+	// nothing is known of the files.
+	if err := os.WriteFile(prefix+manifestSuffix, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = Verify(path); err != nil || c.Whole() || len(c.FilesBad) != 2 {
+		t.Errorf("with an empty manifest: check %+v, error %v", c, err)
+	}
+	if err := os.Remove(prefix + manifestSuffix); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = Verify(path); err != nil || c.Whole() {
+		t.Errorf("without manifest: check %+v, error %v", c, err)
+	}
 }
 
 func TestFind(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "with [a] *pattern")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{
 		"halfopen-nat-20260102-030405-timeline.jsonl", "halfopen-nat-20260102-030405-drop-window.txt",
-		"other-20260103-030405-timeline.jsonl", "other-20260103-030405-2-timeline.jsonl",
+		"other-20260103-030405-timeline.jsonl", "other-20260103-030405-9-timeline.jsonl", "other-20260103-030405-10-timeline.jsonl",
 		"halfopen-nat-20260102-030405-filebeat.yml", "stray.txt",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	first, newest := "halfopen-nat-20260102-030405-timeline.jsonl", "other-20260103-030405-2-timeline.jsonl"
+	first, newest := "halfopen-nat-20260102-030405-timeline.jsonl", "other-20260103-030405-10-timeline.jsonl"
 	for name, want := range map[string]string{
 		"":                             newest,
 		"halfopen-nat-20260102-030405": first,

@@ -10,8 +10,9 @@ import (
 type Check struct {
 	Path     string   `json:"path"`
 	Records  int      `json:"records"`
-	Ended    bool     `json:"ended"` // it has its last record
-	Damage   []Damage `json:"damage,omitempty"`
+	Ended    bool     `json:"ended"`                 // it has its last record
+	Damage   []Damage `json:"damage,omitempty"`      // the first 20
+	More     int      `json:"more_damage,omitempty"` // damaged lines beyond those
 	Holes    []Hole   `json:"holes,omitempty"`
 	Gaps     []Gap    `json:"gaps,omitempty"`     // losses that the recorder itself told of
 	Unknown  []string `json:"unknown,omitempty"`  // kinds of records that a newer program wrote
@@ -24,7 +25,7 @@ type Check struct {
 
 // Whole reports whether nothing is missing or changed.
 func (c Check) Whole() bool {
-	return c.Ended && len(c.Damage)+len(c.Holes)+len(c.Gaps)+len(c.Disorder)+len(c.FilesBad) == 0
+	return c.Ended && c.FilesGood != nil && len(c.Damage)+len(c.Holes)+len(c.Gaps)+len(c.Disorder)+len(c.FilesBad) == 0
 }
 
 // Verify reads the recording at path and its manifest.
@@ -33,7 +34,7 @@ func Verify(path string) (Check, error) {
 	if err != nil {
 		return Check{Path: path}, err
 	}
-	c := Check{Path: path, Records: len(rec.Records), Ended: rec.End() != nil, Damage: rec.Damage, Holes: rec.Holes}
+	c := Check{Path: path, Records: len(rec.Records), Ended: rec.End() != nil, Damage: rec.Damage, More: rec.More, Holes: rec.Holes}
 	seen := map[string]bool{}
 	for i, r := range rec.Records {
 		if i > 0 && (r.Mono < rec.Records[i-1].Mono || r.N <= rec.Records[i-1].N) {
@@ -47,7 +48,7 @@ func Verify(path string) (Check, error) {
 			c.Unknown = append(c.Unknown, r.Unknown.Kind)
 		}
 	}
-	good, bad, err := checkManifest(strings.TrimSuffix(path, Suffix) + manifestSuffix)
+	good, bad, err := checkManifest(strings.TrimSuffix(path, Suffix))
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"halfopen/clock"
 )
 
 // recorder is the source of the Writer's own gaps.
@@ -39,8 +39,11 @@ type Writer struct {
 	good   int64 // bytes of whole lines in the file
 	flush  sync.Mutex
 	failed error // of the last write, nil once one succeeded again
-	stop   chan struct{}
-	done   chan struct{}
+	// unsynced is the first error of fsync(2): the kernel reports it once, and
+	// what it lost stays lost. Only run and Close touch it, one after the other.
+	unsynced error
+	stop     chan struct{}
+	done     chan struct{}
 
 	observe func(Record)
 }
@@ -77,7 +80,7 @@ func (w *Writer) Append(took time.Duration, b Body) {
 		return
 	}
 	w.end = b.End != nil
-	if w.lost > 0 && len(w.pending) < maxPending {
+	if w.lost > 0 && (w.end || len(w.pending) < maxPending) {
 		gap := &Gap{Source: recorder, Lost: w.lost, Why: w.why}
 		w.lost = 0
 		w.add(0, Body{Gap: gap})
@@ -87,10 +90,9 @@ func (w *Writer) Append(took time.Duration, b Body) {
 
 func (w *Writer) add(took time.Duration, b Body) {
 	w.n++
-	wall, mono := now()
-	r := Record{N: w.n, Time: wall, Mono: mono, Took: took, Body: b}
+	r := Record{N: w.n, Time: time.Now().UTC().Round(0), Mono: clock.Mono(), Took: took, Body: b}
 	defer w.observe(r)
-	if len(w.pending) >= maxPending {
+	if len(w.pending) >= maxPending && b.End == nil && b.Gap == nil { // those two tell of the loss
 		w.lose(1, "the disk did not take records as fast as they came")
 		return
 	}
@@ -107,13 +109,6 @@ func (w *Writer) lose(records int64, why string) {
 	w.why = why
 }
 
-// now reads both clocks, one right after the other.
-func now() (wall time.Time, mono time.Duration) {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // can't fail for this clock since Linux 2.6.39
-	return time.Now().UTC().Round(0), time.Duration(ts.Nano())
-}
-
 func (w *Writer) run() {
 	defer close(w.done)
 	flush, sync := time.NewTicker(flushEvery), time.NewTicker(syncEvery)
@@ -124,7 +119,7 @@ func (w *Writer) run() {
 		case <-flush.C:
 			_ = w.Flush() // kept in failed; Err and Close report it
 		case <-sync.C:
-			_ = w.file.Sync()
+			w.sync()
 		case <-w.stop:
 			return
 		}
@@ -151,6 +146,12 @@ func (w *Writer) Flush() error {
 	w.failed = fmt.Errorf("write recording: %w", err)
 	w.tear(batch, n)
 	return w.failed
+}
+
+func (w *Writer) sync() {
+	if err := w.file.Sync(); err != nil && w.unsynced == nil {
+		w.unsynced = fmt.Errorf("sync recording: %w", err)
+	}
 }
 
 // tear puts things right after a write that stopped in the middle: the file ends
@@ -184,8 +185,9 @@ func (w *Writer) Close(e End) error {
 	close(w.stop)
 	<-w.done
 	err := w.Flush()
-	if serr := w.file.Sync(); err == nil && serr != nil {
-		err = fmt.Errorf("sync recording: %w", serr)
+	w.sync()
+	if err == nil {
+		err = w.unsynced
 	}
 	if cerr := w.file.Close(); err == nil && cerr != nil {
 		err = fmt.Errorf("close recording: %w", cerr)

@@ -2,6 +2,8 @@ package verdict
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"halfopen/beatstats"
@@ -38,11 +40,12 @@ func (r *run) progresses() (list []progress) {
 	return list
 }
 
-// restart is the first restart of the shipper that its counters show after t.
-func (r *run) restart(t time.Duration) (why string, n uint64, ok bool) {
+// restart is the first restart of the shipper that its counters show after from,
+// and not after to.
+func (r *run) restart(from, to time.Duration) (why string, n uint64, ok bool) {
 	for i := 1; i < len(r.acks); i++ {
 		why, restarted := beatstats.Epoch(r.acks[i-1].body.Sample, r.acks[i].body.Sample)
-		if restarted && r.acks[i].at > t {
+		if restarted && r.acks[i].at > from && r.acks[i].at <= to {
 			return why, r.acks[i].n, true
 		}
 	}
@@ -71,15 +74,15 @@ func capacity(s beatstats.Sample) *beatstats.Value { return s.Capacity }
 // acknowledged.
 func (j *judge) delivers() bool {
 	if len(j.acks) == 0 {
-		return j.gate(holds("baseline", false, "the shipper's counters were never read: whether anything was delivered is not known", j.first.N))
+		return j.gate(holds("baseline", false, "the shipper's counters were never read: whether anything was delivered is not known"+j.whyUnread()+j.partyGone(j.last.Mono), j.first.N))
 	}
 	first, last := j.acks[0], j.acks[len(j.acks)-1]
 	n, record, ok := j.lastBefore(j.last.Mono, acked)
 	switch {
 	case !ok:
 		return j.gate(holds("baseline", false, "the shipper's counters say nothing of acknowledged events", first.n, last.n))
-	case n == 0:
-		text, records := "never delivered: the shipper's acked counter was 0 from the first reading to the last", []uint64{first.n, last.n}
+	case !slices.ContainsFunc(j.acks, func(a reading[*timeline.Stats]) bool { v := a.body.Sample.Acked; return v.OK() && v.N > 0 }):
+		text, records := "never delivered: the shipper's acked counter was 0 from the first reading to the last"+j.partyGone(j.last.Mono), []uint64{first.n, last.n}
 		if cause, n, ok := j.settingsCause(); ok {
 			text, records = text+"; "+cause, append(records, n)
 		}
@@ -88,6 +91,16 @@ func (j *judge) delivers() bool {
 		return j.gate(holds("baseline", true, fmt.Sprintf("events were delivered: acked reached %d", n), first.n, record))
 	}
 	return true
+}
+
+// whyUnread is the last reason why the shipper's counters could not be read.
+func (j *judge) whyUnread() string {
+	for i := len(j.failures) - 1; i >= 0; i-- {
+		if f := j.failures[i].body; strings.HasPrefix(f.Source, "stats of ") && f.Source != "stats of logstash" {
+			return ": " + f.Error
+		}
+	}
+	return ""
 }
 
 // settingsCause is the setting that keeps the shipper from ever delivering.
@@ -117,20 +130,20 @@ func (j *judge) baseline() bool {
 		return j.gate(holds("baseline", false, "acks did not move before the cut while they were watched", j.acks[0].n, j.cut.startN))
 	}
 	if stood := j.cut.start - last.to; stood > j.th.Fresh {
-		return j.gate(holds("baseline", false, fmt.Sprintf("acks had stood still for %s already when the path was cut%s", round(stood), j.partyGone()), last.toN, j.cut.startN))
+		return j.gate(holds("baseline", false, fmt.Sprintf("acks had stood still for %s already when the path was cut%s", round(stood), j.partyGone(j.cut.start)), last.toN, j.cut.startN))
 	}
 	if j.conn == nil {
-		return j.gate(holds("baseline", false, "the shipper had no ESTABLISHED connection when the path was cut"+j.partyGone(), j.cut.startN))
+		return j.gate(holds("baseline", false, "the shipper had no ESTABLISHED connection when the path was cut"+j.partyGone(j.cut.start), j.cut.startN))
 	}
 	n, record, _ := j.lastBefore(j.cut.start, acked)
 	return j.gate(holds("baseline", true, fmt.Sprintf("events were delivered until the cut: acked was %d at the last reading before it", n), record, j.cut.startN))
 }
 
-// partyGone adds who had exited before the cut.
-func (j *judge) partyGone() string {
+// partyGone adds who had exited before t.
+func (j *judge) partyGone(t time.Duration) string {
 	for _, p := range j.parties {
-		if p.body.Change == timeline.Exited && p.at < j.cut.start {
-			return fmt.Sprintf("; %s had exited %s before it (%s)", p.body.Name, round(j.cut.start-p.at), p.body.How)
+		if p.body.Change == timeline.Exited && p.at < t {
+			return fmt.Sprintf("; %s had exited at %s (%s)", p.body.Name, j.clock(p.at), p.body.How)
 		}
 	}
 	return ""

@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"time"
 
 	"halfopen/sockstate"
 )
@@ -34,7 +35,10 @@ func classify(s sighting) (Class, string) {
 		return HalfOpen, fmt.Sprintf("%s in flight, sent again %s without any answer, %s%s",
 			count(k.SendQ, "byte"), count(k.Retransmits, "time"), backoff(k), ages(k))
 	case k.Timer == sockstate.TimerProbe && k.Info != nil:
-		if wnd, ok := k.Info.SndWnd.Get(); ok && wnd > 0 {
+		switch wnd, ok := k.Info.SndWnd.Get(); {
+		case !ok:
+			return Unknown, fmt.Sprintf("%s wait; whether for the receiver's window or for this host's own rules, the kernel does not tell", count(k.SendQ, "byte"))
+		case wnd > 0:
 			return LocalDrop, fmt.Sprintf("%s wait, the receiver's window is open (%d bytes), and still nothing is sent: this host drops the packets itself",
 				count(k.SendQ, "byte"), wnd)
 		}
@@ -51,7 +55,7 @@ func classify(s sighting) (Class, string) {
 
 // blockedTick is how often Logstash tells a waiting client that it is alive
 // (5 s, logstash-input-beats, BeatsHandler): an ACK of sequence 0.
-const blockedTick = 5e9
+const blockedTick = 5 * time.Second
 
 func backoff(k sockstate.Socket) string {
 	if k.Info == nil {

@@ -12,6 +12,7 @@ type cut struct {
 	startN, endN uint64
 	start        time.Duration // the rule was surely in place
 	end          time.Duration // until here it surely was; 0: the recording ends before it
+	undone       bool          // it ended by being taken back: the flow was never forgotten
 	startWall    time.Time
 	endWall      time.Time
 	// packets and bytes that the dropping rules counted, and the record that
@@ -31,8 +32,9 @@ func (r *run) findCut() *cut {
 		switch {
 		case step.Name == fault.StepDrop && c == nil:
 			c = &cut{startN: f.n, start: step.Mono + step.Took, startWall: step.End.UTC()}
-		case step.Name == fault.StepForget && c != nil && c.endN == 0:
+		case step.Name != fault.StepDrop && c != nil && c.endN == 0:
 			c.endN, c.end, c.endWall = f.n, step.Mono, step.Start.UTC()
+			c.undone = step.Name == fault.StepUndo
 		}
 	}
 	if c != nil {
@@ -83,13 +85,30 @@ func (j *judge) windowGate() bool {
 	switch {
 	case c.endN == 0:
 		return j.gate(holds("window", false, "the recording ends while the path was cut", c.startN))
+	case c.undone:
+		return j.gate(holds("window", false, "the run was stopped while the path was cut: nothing was seen of the time after", c.startN, c.endN))
 	case !c.counted:
 		return j.gate(holds("window", false, "the counters of the dropping rules were never read: whether the cut dropped anything is not known", c.startN))
 	case c.packets == 0:
 		return j.gate(holds("window", false, "the cut dropped not one packet: it missed the connection", c.startN, c.dropsN, c.endN))
 	}
-	return j.gate(holds("window", true, fmt.Sprintf("the path was cut for %s and dropped %s (%d bytes)",
+	return j.gate(holds("window", true, fmt.Sprintf("the path was cut for %s and dropped %s (%d bytes), the canary's among them",
 		round(c.end-c.start), count(c.packets, "packet"), c.bytes), c.startN, c.dropsN, c.endN))
+}
+
+// met: data of the judged connection met the cut, unacknowledged in flight while
+// the path was shut. Without that the stall is not the cut's work. The rules'
+// counters can't tell: the canary's packets are among them.
+func (j *judge) met() bool {
+	last := j.cut.startN
+	for _, s := range j.conn.seen {
+		if s.at >= j.cut.start && s.since <= j.cut.end {
+			if last = s.n; s.sock.SendQ > 0 {
+				return j.gate(holds("met", true, fmt.Sprintf("the connection had %s in flight when the path was cut", count(s.sock.SendQ, "byte")), s.n))
+			}
+		}
+	}
+	return j.gate(holds("met", false, "the cut did not meet the connection: it had nothing unacknowledged in flight meanwhile, so the stall has another cause", j.cut.startN, last))
 }
 
 // horizon: new connections passed again, and the stall was watched long enough
@@ -97,23 +116,28 @@ func (j *judge) windowGate() bool {
 func (j *judge) horizon() bool {
 	open, n, ok := j.pathOpen()
 	if !ok {
-		return j.gate(holds("horizon", false, "no new connection is known to have passed after the cut: the path may still be shut", j.cut.endN))
+		return j.gate(holds("horizon", false, "no new connection is known to pass since the cut: the path may still be shut", j.cut.endN, j.last.N))
 	}
 	watched := j.last.Mono - open
 	enough := watched >= j.th.Horizon
-	text := fmt.Sprintf("the path carried new connections again at %s, and the connection was watched for %s after that", clock(j.wall(open)), round(watched))
+	text := fmt.Sprintf("the path has carried new connections again since %s, and the connection was watched for %s after that", j.clock(open), round(watched))
 	if !enough {
 		text += fmt.Sprintf("; at least %s are needed", j.th.Horizon)
 	}
 	return j.gate(holds("horizon", enough, text, n, j.last.N))
 }
 
-// pathOpen is when the first canary passed that set out after the cut's end.
+// pathOpen is since when new connections have passed: the first canary that set
+// out after the cut and passed, with none that failed behind it.
 func (j *judge) pathOpen() (at time.Duration, n uint64, ok bool) {
 	for _, c := range j.canary {
-		if c.body.Passed && c.at >= j.cut.end {
-			return c.at, c.n, true
+		switch {
+		case c.from < j.cut.end:
+		case !c.body.Passed:
+			ok = false
+		case !ok:
+			at, n, ok = c.at, c.n, true
 		}
 	}
-	return 0, 0, false
+	return at, n, ok
 }

@@ -2,6 +2,8 @@ package verdict
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"halfopen/beatstats"
@@ -29,14 +31,14 @@ func (j *judge) recovered() bool {
 		return false
 	}
 	if again.to < j.cut.end {
-		j.conclude(Inconclusive, fmt.Sprintf("acks moved at %s, while the path was cut: the cut missed the connection that delivers", clock(j.wall(again.to))))
+		j.conclude(Inconclusive, fmt.Sprintf("acks moved at %s, while the path was cut: the cut missed the connection that delivers", j.clock(again.to)))
 		j.find("acks", j.v.Summary, again.fromN, again.toN)
 		return true
 	}
 	stood := again.to - j.lastAck()
 	r := &Recovery{AcksAgain: j.wall(again.to), Stood: stood}
 	j.v.Recovery = r
-	j.find("acks", fmt.Sprintf("acks moved again at %s, after they had stood still for %s", clock(r.AcksAgain), round(stood)), again.fromN, again.toN)
+	j.find("acks", fmt.Sprintf("acks moved again at %s, after they had stood still for %s", j.clock(again.to), round(stood)), again.fromN, again.toN)
 	old := j.oldEnd(again.to)
 	r.By = old.by
 	switch {
@@ -115,9 +117,13 @@ func (j *judge) oldEnd(t time.Duration) connEnd {
 		if s.since > t {
 			break
 		}
+		if s.since <= j.cut.start {
+			last = s // SYN_SENT at first, where the path is long
+			continue
+		}
 		if s.sock.State != sockstate.Established {
 			e.at, e.by = s.since, ""
-			e.text = fmt.Sprintf("the connection went from ESTABLISHED to %s at %s", s.sock.State, clock(j.wall(s.since)))
+			e.text = fmt.Sprintf("the connection went from ESTABLISHED to %s at %s", s.sock.State, j.clock(s.since))
 			if s.sock.Orphan() {
 				e.text += ", closed by the shipper (no process holds it)"
 			}
@@ -129,25 +135,38 @@ func (j *judge) oldEnd(t time.Duration) connEnd {
 	}
 	if e.by == ByResume && j.conn.gone != 0 && j.conn.gone <= t {
 		e.at = j.conn.gone
-		e.text = fmt.Sprintf("the connection was gone at %s", clock(j.wall(j.conn.gone)))
+		e.text = fmt.Sprintf("the connection was gone at %s", j.clock(j.conn.gone))
 		e.records = []uint64{last.n, j.conn.goneN}
 		e.explain(j, last, sockstate.Close)
 	}
 	if e.by == ByResume {
-		e.records = []uint64{j.conn.seen[0].n, last.n}
+		e.resumed(j, last)
+		return e
 	}
 	if read, ok := last.lastRead(); ok {
-		e.lastRead = read
-		if e.by != ByResume {
-			e.closedAfter = e.at - read
-		}
+		e.lastRead, e.closedAfter = read, e.at-read
 	}
-	if why, n, ok := j.restart(j.cut.start); ok && e.by != ByResume {
+	if why, n, ok := j.restart(j.cut.start, t); ok {
 		e.by = ByRestart
 		e.text += "; the shipper restarted: " + why
 		e.records = append(e.records, n)
 	}
 	return e
+}
+
+// resumed tells whether a connection that stayed ESTABLISHED is the one that acks
+// moved on: data came back on it after the cut.
+func (e *connEnd) resumed(j *judge, last sighting) {
+	stuck, _ := j.conn.seenAt(j.cut.end)
+	e.records = []uint64{stuck.n, last.n}
+	if read, ok := stuck.lastRead(); ok {
+		e.lastRead = read
+	}
+	read, ok := last.lastRead()
+	if ok && read < j.cut.end || !ok && last.sock.Retransmits >= stuck.sock.Retransmits && stuck.sock.Retransmits > 0 {
+		e.by = ByUnknownEnd
+		e.text += ", but no data came back on it: acks moved on another connection"
+	}
 }
 
 // tellers are the patterns of a shipper's log that tell who ended a connection
@@ -159,6 +178,9 @@ var tellers = map[string]string{
 	"filebeat-eof":            ByFIN,
 	"filebeat-aborted":        ByDestroy,
 }
+
+// Tellers lists the patterns of a shipper's log that the judge listens to.
+func Tellers() []string { return slices.Sorted(maps.Keys(tellers)) }
 
 // explain says who ended the connection, which was last ESTABLISHED in that
 // sighting and is now in the given state (CLOSE: gone).

@@ -26,7 +26,7 @@ type run struct {
 	events   []reading[*timeline.Event]
 	parties  []reading[*timeline.Party]
 	settings []reading[*timeline.Settings]
-	marks    []reading[*timeline.Mark]
+	failures []reading[*timeline.Failure]
 
 	cut  *cut
 	conn *conn // the one that is judged
@@ -34,9 +34,9 @@ type run struct {
 
 // reading is a record's body with its place in the recording.
 type reading[T any] struct {
-	n    uint64
-	at   time.Duration // monotonic
-	body T
+	n        uint64
+	from, at time.Duration // monotonic: when the reading began, and when it was complete
+	body     T
 }
 
 // conn is a connection's life as the readings saw it.
@@ -88,14 +88,15 @@ func (c *conn) seenAt(t time.Duration) (sighting, bool) {
 func read(rec *timeline.Recording) *run {
 	r := &run{header: rec.Header(), first: rec.Records[0], last: rec.Records[0], end: rec.End()}
 	near, far := sockets{}, sockets{}
+	shipper := r.header.Shipper()
 	for _, k := range rec.Records {
 		if k.Stats != nil || k.Sockets != nil || k.Canary != nil {
 			r.last = k
 		}
 		switch {
-		case k.Stats != nil && r.role(k.Stats.At) == timeline.Shipper:
+		case k.Stats != nil && k.Stats.At == shipper:
 			put(&r.acks, k, k.Stats)
-		case k.Sockets != nil && r.role(k.Sockets.At) == timeline.Shipper:
+		case k.Sockets != nil && k.Sockets.At == shipper:
 			near.add(k, r.header.Ports, false)
 		case k.Sockets != nil && r.role(k.Sockets.At) == timeline.Receiver:
 			far.add(k, r.header.Ports, true)
@@ -113,8 +114,8 @@ func read(rec *timeline.Recording) *run {
 			put(&r.parties, k, k.Party)
 		case k.Settings != nil:
 			put(&r.settings, k, k.Settings)
-		case k.Mark != nil:
-			put(&r.marks, k, k.Mark)
+		case k.Failure != nil:
+			put(&r.failures, k, k.Failure)
 		}
 	}
 	r.conns, r.far = near.conns, far.conns
@@ -123,7 +124,7 @@ func read(rec *timeline.Recording) *run {
 }
 
 func put[T any](list *[]reading[T], k timeline.Record, body T) {
-	*list = append(*list, reading[T]{n: k.N, at: k.Mono, body: body})
+	*list = append(*list, reading[T]{n: k.N, from: k.Mono - k.Took, at: k.Mono, body: body})
 }
 
 func (r *run) role(place string) string {
@@ -148,7 +149,7 @@ func (r *run) sysctls() *sockstate.Sysctls {
 // wall is the wall clock at a monotonic time, by the first record's two clocks:
 // one offset for the whole recording, so that a step of the clock moves nothing.
 func (r *run) wall(mono time.Duration) time.Time {
-	return r.first.Time.Add(mono - r.first.Mono)
+	return r.first.Time.UTC().Add(mono - r.first.Mono)
 }
 
 // sockets gathers connections from readings of one place.

@@ -129,11 +129,15 @@ func (j *judge) decide() {
 	j.pick()
 	switch {
 	case j.cut == nil && !j.delivers():
+	case j.cut == nil && j.header.Method != "" && j.header.Method != timeline.MethodNone:
+		j.gate(holds("window", false, "the run ended before the path was cut", j.last.N))
+	case j.cut == nil && j.end != nil && j.end.Reason == timeline.EndError:
+		j.gate(holds("baseline", false, "the recording ended in an error: "+j.end.Error, j.last.N))
 	case j.cut == nil:
 		j.judgeOpenPath()
 	case !j.baseline() || !j.windowGate():
 	case j.recovered():
-	case !j.horizon():
+	case !j.met() || !j.horizon():
 	default:
 		j.judgeStall()
 	}

@@ -27,8 +27,12 @@ type story struct {
 	timeout       time.Duration
 	events        map[int]string // patterns of lines of the shipper's log
 	exits         map[int]string // names of parties that exit
+	undo          int            // second at which the cut is taken back; 0: never
 	restart       int            // second at which the shipper has a new identity
 	noStats       bool
+	statsHole     [2]int // seconds between which the counters are not read
+	method        string
+	statsUntil    int // second of the last reading of the counters; 0: to the end
 	lint          []beatstats.Finding
 	cutShort      bool
 	withoutCanary bool
@@ -71,6 +75,54 @@ func stuck(silent int) sockstate.Socket {
 	return s
 }
 
+// another is the connection that a shipper makes instead.
+func another() sockstate.Socket {
+	s := healthy()
+	s.Local, s.Cookie = netip.MustParseAddrPort("10.50.0.2:40000"), 9
+	return s
+}
+
+// timesOut: the shipper's own timeout of 12 s ends the connection at second 22.
+func timesOut(y *story) {
+	y.timeout = 12 * time.Second
+	y.acked = func(s int) int64 { return int64(10*min(s, 10)) + int64(10*max(0, s-23)) }
+	y.sock = func(s int) []sockstate.Socket {
+		old := stuck(s - 10)
+		switch {
+		case s <= 10:
+			return []sockstate.Socket{healthy()}
+		case s < 22:
+			return []sockstate.Socket{old}
+		}
+		old.State, old.Inode = sockstate.FinWait1, 0
+		return []sockstate.Socket{another(), old}
+	}
+	y.events = map[int]string{22: "filebeat-io-timeout"}
+}
+
+// ends: the connection is in the given state, or gone (CLOSE), at second 40, and
+// the shipper's log has a line of that pattern.
+func ends(y *story, state sockstate.State, pattern string) {
+	y.acked = func(s int) int64 { return int64(10*min(s, 10)) + int64(10*max(0, s-40)) }
+	y.sock = func(s int) []sockstate.Socket {
+		old := stuck(s - 10)
+		switch {
+		case s <= 10:
+			return []sockstate.Socket{healthy()}
+		case s < 40:
+			return []sockstate.Socket{old}
+		case state == sockstate.Close:
+			return []sockstate.Socket{another()}
+		}
+		old.State = state
+		return []sockstate.Socket{another(), old}
+	}
+	y.events = map[int]string{}
+	if pattern != "" {
+		y.events[40] = pattern
+	}
+}
+
 func (y story) tell() *timeline.Recording {
 	rec := &timeline.Recording{Path: "/evidence/halfopen-nat-20260102-030405-timeline.jsonl"}
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -80,7 +132,7 @@ func (y story) tell() *timeline.Recording {
 		at := time.Duration(second)*time.Second + time.Duration(n%50)*time.Millisecond
 		rec.Records = append(rec.Records, timeline.Record{N: uint64(n + 1), Time: began.Add(at), Mono: time.Hour + at, Body: b})
 	}
-	add(timeline.Body{Header: &timeline.Header{Format: 1, Ports: flow.NewPorts(5044), Places: []timeline.Place{
+	add(timeline.Body{Header: &timeline.Header{Format: 1, Method: y.method, Ports: flow.NewPorts(5044), Places: []timeline.Place{
 		{Name: "shipper", Role: timeline.Shipper, Sysctls: &sockstate.Sysctls{}}, {Name: "receiver", Role: timeline.Receiver}, {Name: "router", Role: timeline.Router},
 	}}})
 	add(timeline.Body{Settings: &timeline.Settings{Name: "filebeat", Timeout: &y.timeout, Findings: y.lint}})
@@ -95,11 +147,14 @@ func (y story) tell() *timeline.Recording {
 		if second == y.open {
 			add(step("forget"))
 		}
+		if y.undo > 0 && second == y.undo {
+			add(step("undo"))
+		}
 		if y.cut >= 0 && second >= y.cut {
 			add(timeline.Body{Drops: &timeline.Drops{At: "router", Counters: []fault.Counter{{Step: "drop", Packets: y.dropped, Bytes: 60 * y.dropped}}}})
 		}
 		add(timeline.Body{Sockets: &timeline.Sockets{At: "shipper", Via: "diag", Readings: 1, Sockets: y.sock(second)}})
-		if !y.noStats {
+		if !y.noStats && (second <= y.statsHole[0] || second >= y.statsHole[1]) && (y.statsUntil == 0 || second <= y.statsUntil) {
 			add(y.stats(second))
 		}
 		if !y.withoutCanary {
@@ -146,13 +201,22 @@ func TestJudge(t *testing.T) {
 		{name: "nothing waits", change: func(y *story) {
 			y.pending = func(int) int64 { return 0 }
 		}, verdict: Inconclusive, says: "waiting events"},
+		{name: "silent peer, nothing met the cut", change: func(y *story) {
+			y.sock = func(int) []sockstate.Socket { return []sockstate.Socket{healthy()} }
+		}, verdict: Inconclusive, says: "nothing unacknowledged in flight"},
+		{name: "frozen shipper", change: func(y *story) { y.statsHole = [2]int{12, 60} }, verdict: Inconclusive, says: "could act at all"},
+		{name: "stopped before the cut", change: func(y *story) {
+			y.seconds, y.method = 8, timeline.MethodTransient
+			y.acked = func(s int) int64 { return int64(10 * s) }
+		}, verdict: Inconclusive, says: "ended before the path was cut"},
 		{name: "silent peer", change: func(y *story) {
+			y.cut, y.open = -1, -1
 			y.sock = func(s int) []sockstate.Socket {
 				k := healthy()
 				k.Info.LastDataRecv = time.Duration(max(0, s-10)) * time.Second
 				return []sockstate.Socket{k}
 			}
-		}, verdict: Reproduced, class: SilentPeer},
+		}, verdict: Stalled, class: SilentPeer},
 		{name: "never delivered", change: func(y *story) {
 			y.acked = func(int) int64 { return 0 }
 			y.lint = []beatstats.Finding{{Level: "error", Setting: "output.logstash.timeout", Value: "0s", What: "every write fails", Why: "the deadline is past"}}
@@ -175,25 +239,10 @@ func TestJudge(t *testing.T) {
 		{name: "killed in the cut", change: func(y *story) { y.seconds, y.cutShort = 15, true }, verdict: Inconclusive, says: "ends while the path was cut"},
 		{name: "horizon too short", change: func(y *story) { y.seconds = 45 }, verdict: Inconclusive, says: "at least 30s"},
 		{name: "path never open again", change: func(y *story) { y.canary = func(s int) bool { return s < 10 } }, verdict: Inconclusive, says: "may still be shut"},
+		{name: "path open for a moment only", change: func(y *story) { y.canary = func(s int) bool { return s < 10 || s == 20 } }, verdict: Inconclusive, says: "may still be shut"},
+		{name: "stopped in the cut", change: func(y *story) { y.seconds, y.open, y.undo = 15, -1, 15 }, verdict: Inconclusive, says: "stopped while the path was cut"},
 		{name: "no canary", change: func(y *story) { y.withoutCanary = true }, verdict: Inconclusive, says: "may still be shut"},
-		{name: "own timeout", change: func(y *story) {
-			y.timeout = 12 * time.Second
-			y.acked = func(s int) int64 { return int64(10*min(s, 10)*1) + int64(10*max(0, s-23)) }
-			y.sock = func(s int) []sockstate.Socket {
-				old := stuck(s - 10)
-				switch {
-				case s <= 10:
-					return []sockstate.Socket{healthy()}
-				case s < 22:
-					return []sockstate.Socket{old}
-				}
-				old.State, old.Inode = sockstate.FinWait1, 0
-				again := healthy()
-				again.Local, again.Cookie = netip.MustParseAddrPort("10.50.0.2:40000"), 9
-				return []sockstate.Socket{again, old}
-			}
-			y.events = map[int]string{22: "filebeat-io-timeout"}
-		}, verdict: Recovered, by: ByTimeout, says: "12"},
+		{name: "own timeout", change: timesOut, verdict: Recovered, by: ByTimeout, says: "12"},
 		{name: "kernel gave up", change: func(y *story) {
 			y.acked = func(s int) int64 { return int64(10*min(s, 10)) + int64(10*max(0, s-40)) }
 			y.sock = func(s int) []sockstate.Socket {
@@ -238,6 +287,63 @@ func TestJudge(t *testing.T) {
 				return []sockstate.Socket{again}
 			}
 		}, verdict: Recovered, by: ByRestart},
+		{name: "own timeout, and a restart later", change: func(y *story) {
+			timesOut(y)
+			y.restart = 55
+			acked := y.acked
+			y.acked = func(s int) int64 {
+				if s >= 55 {
+					return int64(s - 55)
+				}
+				return acked(s)
+			}
+		}, verdict: Recovered, by: ByTimeout},
+		{name: "another connection delivers", change: func(y *story) {
+			y.acked = func(s int) int64 { return int64(10*min(s, 10)) + int64(10*max(0, s-39)) }
+			y.sock = func(s int) []sockstate.Socket {
+				if s <= 10 {
+					return []sockstate.Socket{healthy()}
+				}
+				if s < 39 {
+					return []sockstate.Socket{stuck(s - 10)}
+				}
+				return []sockstate.Socket{stuck(s - 10), another()}
+			}
+		}, verdict: Recovered, by: ByUnknownEnd},
+		{name: "receiver's FIN", change: func(y *story) { ends(y, sockstate.CloseWait, "") }, verdict: Recovered, by: ByFIN},
+		{name: "RST", change: func(y *story) { ends(y, sockstate.Close, "filebeat-reset") }, verdict: Recovered, by: ByReset},
+		{name: "socket destroyed", change: func(y *story) { ends(y, sockstate.Close, "filebeat-aborted") }, verdict: Recovered, by: ByDestroy},
+		{name: "keepalive", change: func(y *story) {
+			ends(y, sockstate.Close, "filebeat-kernel-timeout")
+			sock := y.sock
+			y.sock = func(s int) []sockstate.Socket {
+				list := sock(s)
+				if s > 10 && s < 40 {
+					list[0].Timer, list[0].SendQ = sockstate.TimerKeepalive, 0
+				}
+				return list
+			}
+		}, verdict: Recovered, by: ByKeepalive},
+		{name: "an error in the log", change: func(y *story) { y.events = map[int]string{50: "filebeat-io-timeout"} }, verdict: Inconclusive, says: "told of an error"},
+		{name: "counters die, no cut", change: func(y *story) {
+			y.cut, y.open, y.statsUntil = -1, -1, 20
+			y.acked = func(s int) int64 { return int64(10 * s) }
+			y.sock = func(int) []sockstate.Socket { return []sockstate.Socket{healthy()} }
+		}, verdict: Inconclusive, says: "last read"},
+		{name: "not connected, no cut", change: func(y *story) {
+			y.cut, y.open = -1, -1
+			y.sock = func(int) []sockstate.Socket { return nil }
+		}, verdict: Inconclusive, class: NotConnected, says: "not connected"},
+		{name: "restarted just before the end", change: func(y *story) {
+			y.cut, y.open, y.restart = -1, -1, 65
+			y.acked = func(s int) int64 {
+				if s >= 65 {
+					return 0
+				}
+				return int64(10 * s)
+			}
+			y.sock = func(int) []sockstate.Socket { return []sockstate.Socket{healthy()} }
+		}, verdict: NotStalled},
 		{name: "no cut, healthy", change: func(y *story) {
 			y.cut, y.open = -1, -1
 			y.acked = func(s int) int64 { return int64(10 * s) }

@@ -13,8 +13,15 @@ func round(d time.Duration) string {
 	return d.Round(100 * time.Millisecond).String()
 }
 
-// clock spells a time of day.
-func clock(t time.Time) string { return t.UTC().Format("15:04:05") }
+// clock spells a monotonic time as a time of day, with the date where it is not
+// the day on which the recording began.
+func (r *run) clock(mono time.Duration) string {
+	t := r.wall(mono).UTC()
+	if t.Format(time.DateOnly) != r.first.Time.UTC().Format(time.DateOnly) {
+		return t.Format("2006-01-02 15:04:05 UTC")
+	}
+	return t.Format("15:04:05 UTC")
+}
 
 func count[N int | int64 | uint64 | uint32](n N, thing string) string {
 	if n == 1 {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"halfopen/collect"
+	"halfopen/report"
 	"halfopen/sockstate"
 	"halfopen/timeline"
 )
@@ -24,6 +25,7 @@ type display struct {
 	quiet bool
 
 	mu      sync.Mutex
+	shipper string // place whose state is shown
 	name    string // of the phase
 	until   time.Time
 	acked   *int64
@@ -38,8 +40,8 @@ const (
 	plainEvery = 5 * time.Second
 )
 
-func newDisplay(out io.Writer, o labOptions) *display {
-	d := &display{out: out, quiet: o.quiet, name: collect.Before}
+func newDisplay(out io.Writer, quiet bool) *display {
+	d := &display{out: out, quiet: quiet, name: collect.Before}
 	if f, ok := out.(*os.File); ok {
 		d.tty = term.IsTerminal(int(f.Fd()))
 	}
@@ -58,22 +60,36 @@ func (d *display) phase(name string, lasts time.Duration) {
 	}[name])
 }
 
+// watch says that the run is a recording without phases; it lasts until it is
+// stopped if lasts is 0.
+func (d *display) watch(lasts time.Duration) {
+	d.name = "record"
+	if lasts > 0 {
+		d.until = time.Now().Add(lasts)
+	}
+}
+
 // observe takes what a record says; it is called under the recorder's lock.
 func (d *display) observe(r timeline.Record) {
+	if d.quiet {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case r.Stats != nil && r.Stats.At == timeline.Shipper:
+	case r.Header != nil:
+		d.shipper = r.Header.Shipper()
+	case r.Stats != nil && r.Stats.At == d.shipper:
 		if v := r.Stats.Sample.Acked; v != nil {
 			d.acked = &v.N
 		}
 		if v := r.Stats.Sample.Pending; v != nil {
 			d.pending = &v.N
 		}
-	case r.Sockets != nil && r.Sockets.At == timeline.Shipper:
+	case r.Sockets != nil && r.Sockets.At == d.shipper:
 		d.socket = nil
 		for _, s := range r.Sockets.Sockets {
-			if d.socket == nil || s.State == sockstate.Established {
+			if s.State != sockstate.Listen && (d.socket == nil || s.State == sockstate.Established) {
 				d.socket = &s
 			}
 		}
@@ -82,8 +98,8 @@ func (d *display) observe(r timeline.Record) {
 		if !r.Canary.Passed {
 			d.canary = "path closed"
 		}
-	case r.Event != nil && r.Event.Name == "filebeat":
-		d.notable = append(d.notable, "filebeat says: "+r.Event.Means)
+	case r.Event != nil && r.Event.Name != "logstash":
+		d.notable = append(d.notable, r.Event.Name+"'s log: "+r.Event.Means)
 	case r.Party != nil && r.Party.Change == timeline.Exited:
 		d.notable = append(d.notable, fmt.Sprintf("%s exited: %s", r.Party.Name, r.Party.How))
 	case r.Gap != nil:
@@ -125,7 +141,7 @@ func (d *display) draw(state bool) {
 		if d.tty {
 			fmt.Fprint(d.out, clear)
 		}
-		fmt.Fprintf(d.out, "%s %s\n", time.Now().UTC().Format("15:04:05"), n)
+		fmt.Fprintf(d.out, "%s %s\n", time.Now().UTC().Format("15:04:05"), report.Plain(n))
 	}
 	switch {
 	case !state:
@@ -141,7 +157,10 @@ func (d *display) draw(state bool) {
 }
 
 func (d *display) line() string {
-	part := []string{fmt.Sprintf("%-6s", d.name), fmt.Sprintf("%3.0fs left", max(0, time.Until(d.until)).Seconds())}
+	part := []string{fmt.Sprintf("%-6s", d.name)}
+	if !d.until.IsZero() {
+		part = append(part, fmt.Sprintf("%3.0fs left", max(0, time.Until(d.until)).Seconds()))
+	}
 	part = append(part, "acked "+orDash(d.acked), "pending "+orDash(d.pending))
 	if s := d.socket; s != nil {
 		sock := s.State.String()

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -20,6 +21,8 @@ import (
 	"halfopen/lab"
 	"halfopen/logtail"
 	"halfopen/middlebox"
+	"halfopen/netns"
+	"halfopen/report"
 	"halfopen/sockstate"
 	"halfopen/timeline"
 )
@@ -40,6 +43,7 @@ const (
 	receiverStats   = "127.0.0.1:9600"
 	queueEvents     = 4096
 	receiverReadyIn = 60 * time.Second // a Logstash takes its time
+	statsReadyIn    = 5 * time.Second
 )
 
 // experiment is one run of the lab.
@@ -58,29 +62,14 @@ type experiment struct {
 // runLab runs the experiment and prints its verdict.
 func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) error {
 	for _, s := range lab.Sweep() {
-		fmt.Fprintf(stderr, "swept what a killed lab left behind: %s\n", s)
+		fmt.Fprintf(stderr, "swept what a killed lab left behind: %s\n", report.Plain(s))
 	}
-	x := &experiment{opts: o, show: newDisplay(stderr, o)}
+	x := &experiment{opts: o, show: newDisplay(stderr, o.quiet)}
 	err := x.record(ctx)
 	if x.rec == nil {
 		return err
 	}
-	v, jerr := x.conclude(err)
-	if jerr != nil {
-		return errors.Join(err, jerr)
-	}
-	out, rerr := render(v, o.json)
-	if rerr != nil {
-		return rerr
-	}
-	if _, werr := stdout.Write(out); werr != nil {
-		return fmt.Errorf("print verdict: %w", werr)
-	}
-	fmt.Fprintf(stderr, "evidence: %s-*\n", x.rec.Prefix())
-	if err != nil && ctx.Err() == nil {
-		return err
-	}
-	return answer(v)
+	return announce(ctx, x.rec, err, o.json, stdout, stderr)
 }
 
 // record builds the bed, runs the experiment in it and takes it down again.
@@ -119,7 +108,7 @@ func (x *experiment) observe(r timeline.Record) {
 func (x *experiment) header() timeline.Header {
 	canary := lab.CanaryAddr
 	return timeline.Header{
-		Tool: "halfopen " + version, Experiment: x.opts.experiment, Command: os.Args,
+		Tool: "halfopen " + version, Experiment: x.opts.experiment, Command: os.Args, Method: x.opts.method,
 		Ports: flow.NewPorts(shipPort), Canary: &canary,
 		Places: []timeline.Place{
 			collect.Place(timeline.Shipper, timeline.Shipper, x.bed.Shipper),
@@ -148,12 +137,12 @@ func (x *experiment) sources() (sources []collect.Source, done func(), err error
 		return nil, done, err
 	}
 	closers = append(closers, func() { x.fault.Close() })
-	filebeat, err := beatstats.NewClient(x.bed.Shipper, shipperStats, statsEvery)
+	filebeat, err := beatstats.NewClient(x.bed.Shipper, shipperStats, 0)
 	if err != nil {
 		return nil, done, err
 	}
 	closers = append(closers, filebeat.Close)
-	logstash, err := beatstats.NewClient(x.bed.Receiver, receiverStats, statsEvery)
+	logstash, err := beatstats.NewClient(x.bed.Receiver, receiverStats, 0)
 	if err != nil {
 		return nil, done, err
 	}
@@ -224,7 +213,7 @@ func (x *experiment) startParties(ctx context.Context) error {
 	}
 	ready, cancel := context.WithTimeoutCause(ctx, receiverReadyIn, fmt.Errorf("it did not listen on port %d (%s in the kernel's spelling) within %s", shipPort, flow.Hex(shipPort), receiverReadyIn))
 	defer cancel()
-	if err := x.receiver.Await(ready, x.listening); err != nil {
+	if err := x.receiver.Await(ready, func() bool { return listens(x.bed.Receiver, shipPort) }); err != nil {
 		return err
 	}
 	x.shipper, err = x.start("filebeat", timeline.Shipper, x.opts.shipperCommand(ymlPath), []string{
@@ -232,7 +221,15 @@ func (x *experiment) startParties(ctx context.Context) error {
 		lab.EnvTimeout + "=" + x.opts.shipperTimeout.String(), lab.EnvPipelining + "=" + strconv.Itoa(x.opts.pipelining),
 		lab.EnvQueue + "=" + strconv.Itoa(queueEvents), lab.EnvStatsShape + "=" + x.opts.statsShape, lab.EnvFilebeatYML + "=" + ymlPath,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	// The first raw evidence should have the shipper's counters; one that serves
+	// none, or ends at once, is recorded all the same.
+	soon, cancel := context.WithTimeout(ctx, statsReadyIn)
+	defer cancel()
+	_ = x.shipper.Await(soon, func() bool { return listens(x.bed.Shipper, statsPort) })
+	return ctx.Err()
 }
 
 // settings keeps filebeat.yml with the evidence and records what the lint says.
@@ -264,18 +261,10 @@ func (x *experiment) start(name, role string, args, env []string) (*lab.Party, e
 	return p, nil
 }
 
-// listening looks for the receiver's listener in its namespace.
-func (x *experiment) listening() bool {
-	socks, _, err := sockstate.ReadProc(x.bed.Receiver.ProcRoot(), flow.NewPorts(shipPort))
-	if err != nil {
-		return false
-	}
-	for _, s := range socks {
-		if s.State == sockstate.Listen {
-			return true
-		}
-	}
-	return false
+// listens looks for a listener in a namespace.
+func listens(ns *netns.NS, port uint16) bool {
+	socks, _, err := sockstate.ReadProc(ns.ProcRoot(), flow.NewPorts(port))
+	return err == nil && slices.ContainsFunc(socks, func(s sockstate.Socket) bool { return s.State == sockstate.Listen })
 }
 
 func (x *experiment) stopParties() {
@@ -284,6 +273,7 @@ func (x *experiment) stopParties() {
 			p.Stop()
 		}
 	}
+	lab.EndChildren()
 }
 
 func (o labOptions) receiverCommand() []string {

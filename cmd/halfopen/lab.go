@@ -37,10 +37,11 @@ the router forget the connection, and watches whether the shipper ever notices. 
 is recorded; the verdict comes from the recording alone.
 
 It needs root, or a kernel that lets ordinary users make user namespaces, and nothing
-else: no ip, nft, conntrack or docker. When it ends, also by Ctrl-C or kill -9, nothing of
-it is left on the host but the evidence.
+else: no ip, nft, conntrack or docker. When it ends, also by Ctrl-C, nothing of it is left
+on the host but the evidence. After kill -9 the namespaces, the rules and the programs are
+gone too; its folder in $TMPDIR, and what a shell command had started, the next lab removes.
 
-A program of your own takes the part of the shipper (--filebeat, --shipper-cmd) or of the
+A program of your own (a Filebeat 7.x or 8.x, say) takes the part of the shipper (--filebeat, --shipper-cmd) or of the
 receiver (--receiver-cmd). It runs inside its namespace and learns its part from these
 environment variables:
 
@@ -58,7 +59,7 @@ environment variables:
   ` + lab.EnvFilebeatYML + `    the same settings as a filebeat.yml
 
 Exit codes: 0 recovered or not stalled, 1 error, 2 usage, 3 reproduced, 4 inconclusive.`,
-		Example: `  sudo halfopen lab                          # the half-open stall, about 70 seconds
+		Example: `  sudo halfopen lab                          # the half-open stall, about a minute
   sudo halfopen lab --shipper-timeout 30s    # Filebeat's own default: it recovers
   sudo halfopen lab --method none            # a healthy connection, for comparison
   sudo halfopen lab --filebeat /usr/share/filebeat/bin/filebeat
@@ -75,7 +76,9 @@ Exit codes: 0 recovered or not stalled, 1 error, 2 usage, 3 reproduced, 4 inconc
 				}
 				return codeError(code)
 			}
-			return runLab(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
+			return runLab(ctx, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
@@ -104,7 +107,7 @@ func (o labOptions) check() error {
 		return usageError{err}
 	}
 	switch {
-	case o.method != "c" && o.method != "none":
+	case o.method != timeline.MethodTransient && o.method != timeline.MethodNone:
 		return usage("--method %q: want c or none", o.method)
 	case o.rate < 1 || o.rate > 100_000:
 		return usage("--rate %d: want 1 to 100000 lines a second", o.rate)
@@ -114,8 +117,8 @@ func (o labOptions) check() error {
 		return usage("--stats-shape %q: want 7.17 or 8.15", o.statsShape)
 	case o.filebeat != "" && o.shipperCmd != "":
 		return usage("--filebeat and --shipper-cmd both name the shipper: give one")
-	case o.shipperTimeout < 0:
-		return usage("--shipper-timeout %s: want 0s or more", o.shipperTimeout)
+	case o.shipperTimeout < 0 || o.shipperTimeout > 365*24*time.Hour:
+		return usage("--shipper-timeout %s: want 0s to 8760h (a year)", o.shipperTimeout)
 	}
 	for _, d := range []struct {
 		name string

@@ -17,18 +17,20 @@ func newParty(name string) *cobra.Command {
 		Hidden: true,
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
 			if name == "lab-shipper" {
 				cfg, err := shipper.FromEnv(os.Getenv)
 				if err != nil {
 					return err
 				}
-				return shipper.Run(cmd.Context(), cfg, cmd.OutOrStdout())
+				return shipper.Run(ctx, cfg, cmd.OutOrStdout())
 			}
 			cfg, err := receiver.FromEnv(os.Getenv)
 			if err != nil {
 				return err
 			}
-			return receiver.Run(cmd.Context(), cfg, cmd.OutOrStdout())
+			return receiver.Run(ctx, cfg, cmd.OutOrStdout())
 		},
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"halfopen/fault"
 	"halfopen/lab"
 	"halfopen/timeline"
-	"halfopen/verdict"
 )
 
 // patience is how long the first delivery may take beyond the warm-up.
@@ -22,7 +21,7 @@ func (x *experiment) script(ctx context.Context) error {
 	if err != nil || !delivered {
 		return err
 	}
-	if x.opts.method == "none" {
+	if x.opts.method == timeline.MethodNone {
 		x.show.phase(collect.Before, x.opts.watchFor)
 		return x.wait(ctx, x.opts.watchFor)
 	}
@@ -46,8 +45,12 @@ func (x *experiment) deliver(ctx context.Context) (bool, error) {
 			x.rec.Append(0, timeline.Body{Mark: &timeline.Mark{Text: fmt.Sprintf("nothing was acknowledged within %s: no cut was made", x.opts.warmUp+patience)}})
 			return false, nil
 		}
-		if err := x.wait(ctx, socketsEvery); err != nil {
-			return false, err
+		select {
+		case <-x.shipper.Done():
+			return false, nil // the recording says so
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		case <-time.After(socketsEvery):
 		}
 	}
 	return true, nil
@@ -82,8 +85,12 @@ func (x *experiment) step(do func() (fault.Step, error)) error {
 	if err != nil {
 		return err
 	}
-	x.rec.Append(step.Took, timeline.Body{Fault: &timeline.Fault{At: timeline.Router, Method: x.opts.method, Step: step}})
+	x.recordStep(step)
 	return x.writeWindow()
+}
+
+func (x *experiment) recordStep(step fault.Step) {
+	x.rec.Append(step.Took, timeline.Body{Fault: &timeline.Fault{At: timeline.Router, Method: x.opts.method, Step: step}})
 }
 
 // undo opens the path again, once nothing is watched any more, and completes the
@@ -92,13 +99,11 @@ func (x *experiment) undo() error {
 	if len(x.fault.Window(x.opts.method).Steps) == 0 {
 		return nil // there was no cut
 	}
-	return x.step(func() (fault.Step, error) {
-		if err := x.fault.Undo(); err != nil {
-			return fault.Step{}, err
-		}
-		steps := x.fault.Window(x.opts.method).Steps
-		return steps[len(steps)-1], nil
-	})
+	err := x.fault.Undo() // the table is gone even so
+	if steps := x.fault.Window(x.opts.method).Steps; steps[len(steps)-1].Name == fault.StepUndo {
+		x.recordStep(steps[len(steps)-1])
+	}
+	return errors.Join(err, x.writeWindow())
 }
 
 func (x *experiment) writeWindow() error {
@@ -129,35 +134,4 @@ func (p partyLife) Run(ctx context.Context, rec *collect.Recorder) error {
 		rec.Append(0, timeline.Body{Party: &timeline.Party{Name: p.Name, At: p.Role, Change: timeline.Exited, PID: p.PID, How: p.How()}})
 	}
 	return nil
-}
-
-// conclude ends the recording, judges it from its file and seals the evidence.
-func (x *experiment) conclude(err error) (verdict.Verdict, error) {
-	end := timeline.End{Reason: "done"}
-	switch {
-	case errors.Is(err, context.Canceled):
-		end.Reason = "interrupted"
-	case err != nil:
-		end.Reason, end.Error = "error", err.Error()
-	}
-	if err := x.rec.Close(end); err != nil {
-		return verdict.Verdict{}, err
-	}
-	v, err := judge(x.rec.Prefix() + timeline.Suffix)
-	if err != nil {
-		return v, err
-	}
-	for _, f := range []struct {
-		rest string
-		json bool
-	}{{"verdict.json", true}, {"verdict.txt", false}} {
-		out, err := render(v, f.json)
-		if err != nil {
-			return v, err
-		}
-		if err := x.rec.Save(f.rest, "verdict", out); err != nil {
-			return v, err
-		}
-	}
-	return v, x.rec.Seal()
 }

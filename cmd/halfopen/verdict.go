@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -65,11 +64,7 @@ func render(v verdict.Verdict, asJSON bool) ([]byte, error) {
 	if !asJSON {
 		return report.Text(v), nil
 	}
-	out, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("encode verdict: %w", err)
-	}
-	return append(out, '\n'), nil
+	return report.JSON(v)
 }
 
 // answer is the verdict as an exit code.
@@ -77,8 +72,8 @@ func answer(v verdict.Verdict) error {
 	switch v.Verdict {
 	case verdict.Reproduced, verdict.Stalled:
 		return codeError(exitStalled)
-	case verdict.Inconclusive:
-		return codeError(exitInconclusive)
+	case verdict.Recovered, verdict.NotStalled:
+		return nil
 	}
-	return nil
+	return codeError(exitInconclusive)
 }

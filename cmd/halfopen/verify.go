@@ -1,11 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"halfopen/report"
 	"halfopen/timeline"
 )
 
@@ -31,12 +31,12 @@ Exit code 0: whole. 1: not whole, or not a recording.`,
 			if err != nil {
 				return err
 			}
+			out := []byte(report.Plain(describe(c)))
 			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				err = enc.Encode(c)
-			} else {
-				_, err = fmt.Fprint(cmd.OutOrStdout(), describe(c))
+				out, err = report.JSON(c)
+			}
+			if err == nil {
+				_, err = cmd.OutOrStdout().Write(out)
 			}
 			if err == nil && !c.Whole() {
 				err = codeError(exitError)
@@ -62,6 +62,9 @@ func describe(c timeline.Check) string {
 	}
 	for _, d := range c.Damage {
 		out += "damaged: " + d.String() + "\n"
+	}
+	if c.More > 0 {
+		out += fmt.Sprintf("damaged: %d lines more\n", c.More)
 	}
 	for _, h := range c.Holes {
 		out += fmt.Sprintf("missing: %d records after number %d\n", h.Missing, h.After)

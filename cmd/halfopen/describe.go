@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"halfopen/discover"
+	"halfopen/report"
+)
+
+// describeProgram says what was found of a program, and how.
+func describeProgram(p discover.Program) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s", p.Kind, p.Role)
+	if p.PID != 0 {
+		fmt.Fprintf(&b, ", process %d (%s)", p.PID, p.Name)
+	}
+	if c := p.Container; c != nil {
+		fmt.Fprintf(&b, ", container %s", c.Name)
+	}
+	b.WriteByte('\n')
+	line := func(what, is string) { fmt.Fprintf(&b, "  %-11s %s\n", what, is) }
+	for _, s := range p.Connections {
+		line("connection", fmt.Sprintf("%s %s", s.Flow, s.State))
+	}
+	for _, s := range p.Listeners {
+		if p.Ports.Has(s.Local.Port()) {
+			line("listens", s.Local.String())
+		}
+	}
+	for i, s := range p.Stats {
+		if i == 0 {
+			line("counters", s)
+		}
+	}
+	if p.Config != "" {
+		line("settings", p.Config)
+	}
+	for i, l := range p.Logs {
+		if i == 0 {
+			line("log", l)
+		}
+	}
+	for _, w := range p.Why {
+		line("found by", w)
+	}
+	for _, m := range p.Missing {
+		line("missing", m)
+	}
+	return report.Plain(b.String())
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"halfopen/flow"
+	"halfopen/report"
+	"halfopen/sockstate"
+	"halfopen/verdict"
+)
+
+func newSnapshot() *cobra.Command {
+	var (
+		ports  portFlag
+		where  placeFlags
+		over   time.Duration
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "snapshot",
+		Short: "Count the connections of a port by state, with the trend",
+		Long: `snapshot looks at the sockets of a port twice, a second apart, and shows how many are in
+each state, how full the listener's accept queue is, and which of the kernel's counters
+for dropped connections and retransmissions grew meanwhile.
+
+It needs no rights for the namespace it runs in. Another one is named by --pid,
+--container or --netns.`,
+		Example: `  halfopen snapshot                                # port 5044, this namespace
+  halfopen snapshot --port 24224 --port 5044
+  sudo halfopen snapshot --container logstash --over 10s
+  halfopen snapshot --json | jq '.last.ports[0].server.CLOSE_WAIT'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if over < 0 || over > time.Hour {
+				return usage("--over %s: want 0s to 1h", over)
+			}
+			ports.hint(cmd.ErrOrStderr())
+			v, err := where.open(cmd.Context(), cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer v.close()
+			s, err := v.looks(cmd.Context(), ports.set(), over)
+			if err != nil {
+				return err
+			}
+			return s.print(cmd.OutOrStdout(), asJSON)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.Var(&ports, "port", "port to count on; repeats")
+	where.add(f)
+	f.DurationVar(&over, "over", time.Second, "time between the two looks; 0s: one look, no trend")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// snapshot is one or two looks at a place.
+type snapshot struct {
+	Place   string             `json:"place"`
+	First   *verdict.Look      `json:"first,omitempty"`
+	Last    *verdict.Look      `json:"last"`
+	Sysctls *sockstate.Sysctls `json:"sysctls,omitempty"`
+}
+
+func (s snapshot) print(out io.Writer, asJSON bool) error {
+	text := append([]byte(s.Place+"\n\n"), report.Look(s.First, s.Last, s.Sysctls)...)
+	if asJSON {
+		var err error
+		if text, err = report.JSON(s); err != nil {
+			return err
+		}
+	}
+	if _, err := out.Write(text); err != nil {
+		return fmt.Errorf("print snapshot: %w", err)
+	}
+	return nil
+}
+
+func (v *view) looks(ctx context.Context, ports flow.Ports, over time.Duration) (snapshot, error) {
+	s := snapshot{Place: v.name}
+	if sys, err := sockstate.ReadSysctls(v.ns); err == nil && v.entered() {
+		s.Sysctls = &sys
+	}
+	last, err := v.look(ports)
+	if err != nil || over == 0 {
+		s.Last = &last
+		return s, err
+	}
+	select {
+	case <-time.After(over):
+	case <-ctx.Done():
+		return s, context.Cause(ctx)
+	}
+	first := last
+	last, err = v.look(ports)
+	s.First, s.Last = &first, &last
+	return s, err
+}
+
+func (v *view) look(ports flow.Ports) (verdict.Look, error) {
+	socks, via, err := v.sockets(ports)
+	if err != nil {
+		return verdict.Look{}, err
+	}
+	l := verdict.Look{Time: time.Now().UTC(), Via: via, Ports: sockstate.Count(socks, ports)}
+	if c, err := sockstate.ReadCounters(v.root); err == nil {
+		l.Counters = &c
+	}
+	return l, nil
+}

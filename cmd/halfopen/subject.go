@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"halfopen/beatstats"
+	"halfopen/collect"
+	"halfopen/container"
+	"halfopen/discover"
+	"halfopen/flow"
+	"halfopen/logtail"
+	"halfopen/netns"
+	"halfopen/timeline"
+)
+
+// subject is a program, or only a namespace, that record watches.
+type subject struct {
+	name      string // of the place, unique in the recording
+	program   discover.Program
+	netns     string // path, where only a namespace was named
+	container string // name, where a restart is to be followed by it
+}
+
+// findSubjects is what the options name; without any, what is found on the host.
+func findSubjects(ctx context.Context, o recordOptions) ([]*subject, error) {
+	programs, findErr := discover.Find(ctx, discover.Options{Ports: o.ports.set()})
+	var list []*subject
+	for _, pid := range o.pids {
+		list = append(list, &subject{program: programOf(programs, pid)})
+	}
+	for _, name := range o.containers {
+		c, err := container.Find(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		p := programOf(programs, c.PID)
+		for _, q := range programs {
+			if q.Container != nil && q.Container.ID == c.ID {
+				p = q
+			}
+		}
+		p.Container = &c
+		list = append(list, &subject{program: p, container: name})
+	}
+	for _, path := range o.netns {
+		list = append(list, &subject{netns: path, program: discover.Program{Kind: discover.Unknown, Role: discover.Shipper, Why: []string{"named by --netns " + path}}})
+	}
+	if len(list) == 0 {
+		for _, p := range programs {
+			if p.PID != 0 {
+				s := &subject{program: p}
+				if p.Container != nil {
+					s.container = p.Container.ID
+				}
+				list = append(list, s)
+			}
+		}
+	}
+	if len(list) == 0 {
+		if findErr != nil {
+			return nil, findErr
+		}
+		return nil, fmt.Errorf("no program that ships logs was found on this host, and nothing with a connection to port %v: name what to watch with --pid, --container or --netns, or another --port", o.ports.String())
+	}
+	for i, s := range list {
+		s.complete(o, i, list[:i])
+	}
+	return list, nil
+}
+
+// programOf is what is known of a process; of one that was not recognised, that
+// it was named.
+func programOf(programs []discover.Program, pid int) discover.Program {
+	for _, p := range programs {
+		if p.PID == pid {
+			return p
+		}
+	}
+	return discover.Program{Kind: discover.Unknown, Role: discover.Shipper, PID: pid, Why: []string{fmt.Sprintf("named by --pid %d", pid)}}
+}
+
+// complete takes --stats and --log for the i-th place, and gives it a name that
+// no place before has.
+func (s *subject) complete(o recordOptions, i int, before []*subject) {
+	if i < len(o.stats) {
+		s.program.Stats = []string{o.stats[i]}
+	}
+	if i < len(o.logs) {
+		s.program.Logs = []string{o.logs[i]}
+	}
+	s.name = s.program.Kind
+	for n := 2; taken(before, s.name); n++ {
+		s.name = s.program.Kind + "-" + strconv.Itoa(n)
+	}
+}
+
+func taken(list []*subject, name string) bool {
+	for _, s := range list {
+		if s.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *subject) path() string {
+	if s.netns != "" {
+		return s.netns
+	}
+	return fmt.Sprintf("/proc/%d/ns/net", s.program.PID)
+}
+
+// place describes the subject for the header, as far as it can be entered now.
+func (s *subject) place() timeline.Place {
+	ns, err := netns.Open(s.path())
+	if err != nil {
+		return timeline.Place{Name: s.name, Role: s.program.Role}
+	}
+	defer ns.Close()
+	return collect.Place(s.name, s.program.Role, ns)
+}
+
+// source watches the subject over its restarts.
+func (s *subject) source(ports flow.Ports, owners *collect.Owners) collect.Source {
+	return &collect.Following{
+		Name: s.name, At: s.name, Watch: s.watch,
+		Open: func(p collect.Process) ([]collect.Source, func(), error) { return s.sources(p, ports, owners) },
+	}
+}
+
+// lifeEvery is how often a process is looked for that no engine tells of.
+const lifeEvery = time.Second
+
+// watch tells of the subject's process and of its restarts: by the container, if
+// it is one; a bare process is gone for good when it ends.
+func (s *subject) watch(ctx context.Context, each func(collect.Process)) error {
+	switch {
+	case s.container != "":
+		return container.Follow(ctx, s.container, func(c container.Container) {
+			each(collect.Process{PID: c.PID, Running: c.Running, Command: s.program.Cmdline})
+		})
+	case s.netns != "":
+		each(collect.Process{Running: true})
+		<-ctx.Done()
+		return nil
+	}
+	each(collect.Process{PID: s.program.PID, Running: true, Command: s.program.Cmdline})
+	tick := time.NewTicker(lifeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if _, err := os.Stat(fmt.Sprintf("/proc/%d", s.program.PID)); err != nil {
+				each(collect.Process{PID: s.program.PID, Command: s.program.Cmdline})
+				<-ctx.Done()
+				return nil
+			}
+		}
+	}
+}
+
+// sources opens what is read of one life of the subject.
+func (s *subject) sources(p collect.Process, ports flow.Ports, owners *collect.Owners) ([]collect.Source, func(), error) {
+	path := s.path()
+	if p.PID != 0 {
+		path = fmt.Sprintf("/proc/%d/ns/net", p.PID)
+	}
+	ns, err := netns.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	sources := []collect.Source{
+		&collect.Sockets{At: s.name, NS: ns, Ports: ports, Every: socketsEvery, Owners: owners},
+		&collect.Destroyed{At: s.name, NS: ns, Ports: ports},
+		&collect.Kernel{At: s.name, NS: ns, Every: kernelEvery},
+	}
+	done := func() { ns.Close() }
+	if len(s.program.Stats) > 0 {
+		endpoint := s.program.Stats[0]
+		client, err := beatstats.NewClient(ns, endpoint, statsEvery)
+		if err != nil {
+			ns.Close()
+			return nil, nil, err
+		}
+		done = func() { client.Close(); ns.Close() }
+		sources = append(sources, &collect.Stats{At: s.name, Name: s.name, Endpoint: endpoint, Client: client, Every: statsEvery, Paths: statsPaths(s.program.Kind)})
+	}
+	if len(s.program.Logs) > 0 {
+		sources = append(sources, &collect.Logs{Name: s.name, Path: s.program.Logs[0], From: logtail.FromNow})
+	}
+	return sources, done, nil
+}
+
+// statsPaths are the pages that are kept raw.
+func statsPaths(kind string) []string {
+	switch kind {
+	case discover.Filebeat:
+		return []string{"/", "/stats"}
+	case discover.Logstash:
+		return []string{"/_node/stats"}
+	case discover.Fluentd:
+		return []string{"/api/plugins.json"}
+	case discover.FluentBit:
+		return []string{"/api/v1/metrics"}
+	}
+	return nil
+}
