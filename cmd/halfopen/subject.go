@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -92,11 +93,18 @@ func (s *subject) complete(o recordOptions, i int, before []*subject) {
 	if i < len(o.logs) {
 		s.program.Logs = []string{o.logs[i]}
 	}
-	s.name = s.program.Kind
+	kind := s.program.Kind
+	if kind == discover.Unknown && s.program.Name != "" {
+		kind = notInName.ReplaceAllString(s.program.Name, "-")
+	}
+	s.name = kind
 	for n := 2; taken(before, s.name); n++ {
-		s.name = s.program.Kind + "-" + strconv.Itoa(n)
+		s.name = kind + "-" + strconv.Itoa(n)
 	}
 }
+
+// notInName is what a place's name, a part of file names, does without.
+var notInName = regexp.MustCompile(`[^A-Za-z0-9_]+`)
 
 func taken(list []*subject, name string) bool {
 	for _, s := range list {
