@@ -76,3 +76,7 @@ func or[T any](p *T, byDefault T) T {
 	}
 	return *p
 }
+
+// OutputTimeout is output.logstash.timeout: how long a write may take, and how
+// long an ACK is waited for, counted anew with every byte read. Default 30 s.
+func (s Settings) OutputTimeout() time.Duration { return or(s.Timeout, defaultOutputTimeout) }

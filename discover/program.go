@@ -10,6 +10,7 @@ package discover
 import (
 	"context"
 
+	"halfopen/beatstats"
 	"halfopen/container"
 	"halfopen/flow"
 	"halfopen/sockstate"
@@ -64,6 +65,8 @@ type Program struct {
 	// /proc/PID/root: links in such a path lead to files of this host.
 	Config string   `json:"config,omitempty"`
 	Logs   []string `json:"logs,omitempty"`
+	// Settings are what Config says, of a Filebeat; nil where it was not read.
+	Settings *beatstats.Settings `json:"-"`
 
 	Why     []string `json:"why"`               // how each of these was found
 	Missing []string `json:"missing,omitempty"` // what could not be read, and the right it needs

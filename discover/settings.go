@@ -101,6 +101,9 @@ func (k *process) beat() settings {
 		names = parseScalars(body)
 	}
 	apply(&file, over)
+	if k.Config != "" {
+		k.Settings = &file
+	}
 	if endpoint, on := file.Endpoint(); on {
 		set.stats = append(set.stats, endpoint)
 	}

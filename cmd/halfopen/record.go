@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"halfopen/beatstats"
 	"halfopen/collect"
 	"halfopen/timeline"
 )
@@ -101,6 +102,12 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 	rec, err := collect.Open(o.evidence, recordHeader(o, subjects), show.observe)
 	if err != nil {
 		return err
+	}
+	for _, s := range subjects {
+		if cfg := s.program.Settings; cfg != nil {
+			timeout := cfg.OutputTimeout()
+			rec.Append(0, timeline.Body{Settings: &timeline.Settings{Name: s.name, File: s.program.Config, Timeout: &timeout, Findings: beatstats.Lint(*cfg)}})
+		}
 	}
 	owners := collect.NewOwners()
 	sources := []collect.Source{collect.Clock{Every: time.Second}, owners, show}

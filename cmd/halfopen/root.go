@@ -84,7 +84,7 @@ connection is half-open, and why; and leaves evidence.
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newLab(), newRecord(), newSnapshot(), newVerdict(), newVerify(), newParty("lab-shipper"), newParty("lab-receiver"))
+	root.AddCommand(newDoctor(), newLab(), newRecord(), newSnapshot(), newVerdict(), newVerify(), newParty("lab-shipper"), newParty("lab-receiver"))
 	return root
 }
 
