@@ -14,6 +14,7 @@ lint:
 	@bad=$$(gofmt -l .); test -z "$$bad" || { echo "not gofmt-ed: $$bad"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+	@if command -v govulncheck >/dev/null; then govulncheck ./...; else echo "govulncheck is not installed: not run"; fi
 
 # Against rivals, among up to 90,000 sockets: eleven turns of each, and the recorder for eleven seconds.
 bench:

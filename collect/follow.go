@@ -2,6 +2,7 @@ package collect
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"halfopen/clock"
@@ -13,12 +14,17 @@ import (
 // namespace has; a dump does not.
 const discoverEvery = time.Second
 
+// discoverShare keeps the dumps of a large table below 1/200 of the time.
+const discoverShare = 200
+
 // follower reads the sockets of the watched ports: a dump now and then, and look-ups
 // between. A socket that is gone brings the next dump forward, so that what came
 // in its place is seen at once.
 type follower struct {
 	diag     *sockstate.Diag
 	own      func([]sockstate.Socket) []sockstate.Socket // leaves out what is not to be recorded
+	again    func(why string)                            // told of a dump that had to be read again
+	stats    sockstate.Stats
 	known    []sockstate.Socket
 	nextDump time.Duration // monotonic
 }
@@ -30,11 +36,17 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 			return socks, err
 		}
 	}
+	began := clock.Mono()
 	socks, err := f.diag.Dump()
 	if err != nil {
 		return nil, err
 	}
-	f.known, f.nextDump = f.own(socks), clock.Mono()+discoverEvery
+	if s := f.diag.Stats(); s != f.stats {
+		f.again(fmt.Sprintf("a dump was read again: %d times so far the table changed meanwhile, %d times the netlink buffer overran", s.Interrupted, s.Overruns))
+		f.stats = s
+	}
+	now := clock.Mono()
+	f.known, f.nextDump = f.own(socks), now+max(discoverEvery, discoverShare*(now-began))
 	return f.known, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -28,6 +29,9 @@ type Sockets struct {
 	// Canary is the address whose connections are left out: they have records
 	// of their own. The zero Addr leaves out nothing.
 	Canary netip.Addr
+	// Via is how to read: Auto, Diag or Procfs; empty is Auto. What is named must
+	// work, or the recording ends.
+	Via string
 	// Owners, where not nil, is told of the sockets.
 	Owners *Owners
 }
@@ -35,7 +39,10 @@ type Sockets struct {
 // Run reads until ctx ends: by inet_diag, or from /proc where the kernel or the
 // rights do not allow that.
 func (s *Sockets) Run(ctx context.Context, rec *Recorder) error {
-	read, via, done := s.reader(rec)
+	read, via, done, err := s.reader(rec)
+	if err != nil {
+		return fmt.Errorf("read the sockets of %s: %w", s.At, err)
+	}
 	defer done()
 	f := fold[[]sockstate.Socket]{same: sameSockets}
 	f.emit = func(socks []sockstate.Socket, readings int, since, took time.Duration) {
@@ -59,23 +66,37 @@ func (s *Sockets) Run(ctx context.Context, rec *Recorder) error {
 	return nil
 }
 
-func (s *Sockets) reader(rec *Recorder) (read func() ([]sockstate.Socket, error), via string, done func()) {
-	diag, err := sockstate.OpenDiag(s.NS, s.Ports)
-	if err == nil {
-		f := &follower{diag: diag, own: s.own}
-		if _, err = f.read(); err == nil {
-			return f.read, "diag", func() { diag.Close() }
+// Ways to read sockets.
+const (
+	Auto   = "auto"   // inet_diag, and /proc where that can't be had
+	Diag   = "diag"   // inet_diag with tcp_info
+	Procfs = "procfs" // the text of /proc/net/tcp and tcp6
+)
+
+func (s *Sockets) reader(rec *Recorder) (read func() ([]sockstate.Socket, error), via string, done func(), err error) {
+	if s.Via != Procfs {
+		diag, err := sockstate.OpenDiag(s.NS, s.Ports)
+		if err == nil {
+			f := &follower{diag: diag, own: s.own, again: func(why string) { rec.Fail("sockets of "+s.At, 0, errors.New(why)) }}
+			if _, err = f.read(); err == nil {
+				return f.read, Diag, func() { diag.Close() }, nil
+			}
+			diag.Close()
 		}
-		diag.Close()
+		if s.Via == Diag {
+			return nil, "", nil, err
+		}
+		rec.Fail("sockets of "+s.At, 0, fmt.Errorf("inet_diag can't be used, reading /proc/net/tcp instead: %w", err))
 	}
-	rec.Fail("sockets of "+s.At, 0, fmt.Errorf("inet_diag can't be used, reading /proc/net/tcp instead: %w", err))
-	return func() ([]sockstate.Socket, error) {
-		socks, bad, err := sockstate.ReadProc(s.NS.ProcRoot(), s.Ports)
-		for _, b := range bad {
-			rec.Fail("sockets of "+s.At, 0, fmt.Errorf("line %d of the socket table: %s: %q", b.Line, b.Why, b.Text))
-		}
-		return s.own(socks), err
-	}, "procfs", func() {}
+	return func() ([]sockstate.Socket, error) { return s.readProc(rec) }, Procfs, func() {}, nil
+}
+
+func (s *Sockets) readProc(rec *Recorder) ([]sockstate.Socket, error) {
+	socks, bad, err := sockstate.ReadProc(s.NS.ProcRoot(), s.Ports)
+	for _, b := range bad {
+		rec.Fail("sockets of "+s.At, 0, fmt.Errorf("line %d of the socket table: %s: %q", b.Line, b.Why, b.Text))
+	}
+	return s.own(socks), err
 }
 
 // own leaves the canary's connections out and sorts the others: the kernel's

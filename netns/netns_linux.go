@@ -53,14 +53,38 @@ func New() (*NS, error) {
 // needs CAP_SYS_ADMIN.
 func Open(path string) (*NS, error) {
 	if path == "" {
-		return start(func() error { return nil })
+		path = own
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace: %w", err)
 	}
 	defer f.Close()
+	home, err := isHome(f)
+	if err != nil {
+		return nil, err
+	}
+	if home {
+		return start(func() error { return nil })
+	}
 	return start(func() error { return enter(f, path) })
+}
+
+// own is the namespace of the process: of its main thread, which never leaves it.
+const own = "/proc/self/ns/net"
+
+// isHome reports whether f is the namespace that threads of this process are in
+// anyway: setns(2) would ask for CAP_SYS_ADMIN even so.
+func isHome(f *os.File) (bool, error) {
+	its, err := f.Stat()
+	if err != nil {
+		return false, fmt.Errorf("look at network namespace: %w", err)
+	}
+	ours, err := os.Stat(own)
+	if err != nil {
+		return false, fmt.Errorf("look at network namespace: %w", err)
+	}
+	return os.SameFile(its, ours), nil
 }
 
 // enter moves the calling thread. Control keeps the descriptor from being closed,
@@ -134,7 +158,7 @@ func (n *NS) Do(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked, as above
-		if err := enter(n.file, n.file.Name()); err != nil {
+		if err := n.enter(); err != nil {
 			select {
 			case <-n.closed:
 				err = ErrClosed
@@ -146,6 +170,13 @@ func (n *NS) Do(fn func() error) error {
 		done <- fn()
 	}()
 	return <-done
+}
+
+func (n *NS) enter() error {
+	if home, err := isHome(n.file); err == nil && home {
+		return nil
+	}
+	return enter(n.file, n.file.Name())
 }
 
 // Start starts cmd inside the namespace. The process is killed when this one

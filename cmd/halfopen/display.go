@@ -69,6 +69,13 @@ func (d *display) watch(lasts time.Duration) {
 	}
 }
 
+// print shows a text at once.
+func (d *display) print(text string) {
+	if !d.quiet {
+		fmt.Fprintln(d.out, report.Plain(text))
+	}
+}
+
 // observe takes what a record says; it is called under the recorder's lock.
 func (d *display) observe(r timeline.Record) {
 	if d.quiet {

@@ -196,6 +196,9 @@ func (x *experiment) startParties(ctx context.Context) error {
 	if err := os.WriteFile(ymlPath, yml, 0o600); err != nil { // Filebeat refuses a file that others may write
 		return fmt.Errorf("write filebeat.yml: %w", err)
 	}
+	if x.opts.filebeat != "" {
+		x.show.print("filebeat.yml:\n" + string(yml))
+	}
 	if err := x.settings(yml); err != nil {
 		return err
 	}

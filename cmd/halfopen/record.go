@@ -21,6 +21,7 @@ type recordOptions struct {
 	pids                 []int
 	containers, netns    []string
 	stats, logs          []string
+	sockets              string
 	lasts                time.Duration
 	quiet, json          bool
 }
@@ -66,6 +67,7 @@ rights are missing here and what each would add.
 	f.StringArrayVar(&o.netns, "netns", nil, "watch this network namespace, by path; repeats")
 	f.StringArrayVar(&o.stats, "stats", nil, "endpoint of the counters, where it is not found; one for each place, in order")
 	f.StringArrayVar(&o.logs, "log", nil, "log file, where it is not found; one for each place, in order")
+	f.StringVar(&o.sockets, "sockets", collect.Auto, "how sockets are read: diag (inet_diag), procfs (/proc/net/tcp), auto")
 	f.DurationVar(&o.lasts, "for", 0, "stop after so long; 0s: at Ctrl-C")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
 	f.BoolVar(&o.json, "json", false, "print the verdict as JSON")
@@ -78,6 +80,9 @@ func (o *recordOptions) check() error {
 	}
 	if o.lasts < 0 {
 		return usage("--for %s: want 0s or more", o.lasts)
+	}
+	if o.sockets != collect.Auto && o.sockets != collect.Diag && o.sockets != collect.Procfs {
+		return usage("--sockets %q: want auto, diag or procfs", o.sockets)
 	}
 	for _, p := range o.pids {
 		if p <= 0 {
@@ -112,7 +117,7 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 	owners := collect.NewOwners()
 	sources := []collect.Source{collect.Clock{Every: time.Second}, owners, show}
 	for _, s := range subjects {
-		sources = append(sources, s.source(o.ports.set(), owners))
+		sources = append(sources, s.source(o, owners))
 	}
 	show.watch(o.lasts)
 	err = rec.Run(ctx, func(ctx context.Context) error { return lastsFor(ctx, o.lasts) }, sources...)

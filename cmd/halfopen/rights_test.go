@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +28,25 @@ func TestLabAsOrdinaryUser(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("NOT STALLED")) {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// An ordinary user reads his own namespace, with all that the kernel tells.
+func TestSnapshotAsOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	for _, where := range [][]string{nil, {"--pid", strconv.Itoa(os.Getpid())}} {
+		cmd := exec.Command(binary, append([]string{"snapshot", "--json", "--over", "0s"}, where...)...)
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		out, err := cmd.CombinedOutput()
+		if len(where) == 0 && (err != nil || !bytes.Contains(out, []byte(`"via": "diag"`))) {
+			t.Errorf("%v: %v\n%s", where, err, out)
+		}
+		// Another user's process: its namespace can't be entered, but its tables
+		// can be read from outside, and it says so.
+		if len(where) > 0 && (err != nil || !bytes.Contains(out, []byte(`"via": "procfs"`)) || !bytes.Contains(out, []byte("CAP_SYS_ADMIN"))) {
+			t.Errorf("%v: %v\n%s", where, err, out)
+		}
 	}
 }
 

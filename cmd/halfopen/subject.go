@@ -12,7 +12,6 @@ import (
 	"halfopen/collect"
 	"halfopen/container"
 	"halfopen/discover"
-	"halfopen/flow"
 	"halfopen/logtail"
 	"halfopen/netns"
 	"halfopen/timeline"
@@ -133,10 +132,10 @@ func (s *subject) place() timeline.Place {
 }
 
 // source watches the subject over its restarts.
-func (s *subject) source(ports flow.Ports, owners *collect.Owners) collect.Source {
+func (s *subject) source(o recordOptions, owners *collect.Owners) collect.Source {
 	return &collect.Following{
 		Name: s.name, At: s.name, Watch: s.watch,
-		Open: func(p collect.Process) ([]collect.Source, func(), error) { return s.sources(p, ports, owners) },
+		Open: func(p collect.Process) ([]collect.Source, func(), error) { return s.sources(p, o, owners) },
 	}
 }
 
@@ -174,7 +173,7 @@ func (s *subject) watch(ctx context.Context, each func(collect.Process)) error {
 }
 
 // sources opens what is read of one life of the subject.
-func (s *subject) sources(p collect.Process, ports flow.Ports, owners *collect.Owners) ([]collect.Source, func(), error) {
+func (s *subject) sources(p collect.Process, o recordOptions, owners *collect.Owners) ([]collect.Source, func(), error) {
 	path := s.path()
 	if p.PID != 0 {
 		path = fmt.Sprintf("/proc/%d/ns/net", p.PID)
@@ -183,8 +182,9 @@ func (s *subject) sources(p collect.Process, ports flow.Ports, owners *collect.O
 	if err != nil {
 		return nil, nil, err
 	}
+	ports := o.ports.set()
 	sources := []collect.Source{
-		&collect.Sockets{At: s.name, NS: ns, Ports: ports, Every: socketsEvery, Owners: owners},
+		&collect.Sockets{At: s.name, NS: ns, Ports: ports, Every: socketsEvery, Via: o.sockets, Owners: owners},
 		&collect.Destroyed{At: s.name, NS: ns, Ports: ports},
 		&collect.Kernel{At: s.name, NS: ns, Every: kernelEvery},
 	}
