@@ -1,11 +1,11 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
+	"halfopen/logtail"
 	"halfopen/timeline"
 )
 
@@ -16,6 +16,7 @@ type Process struct {
 	Command []string
 	Running bool
 	How     string // of an end, where it is known
+	Log     string // path, "" where there is none; the same one is read on over a restart
 }
 
 // Following keeps watching a program over its restarts: the sources of one life
@@ -25,57 +26,100 @@ type Following struct {
 	Name string // filebeat
 	At   string // place
 	// Watch calls back with the process as it is, and at every change, until ctx
-	// ends.
+	// ends. The calls come one after the other.
 	Watch func(ctx context.Context, each func(Process)) error
 	// Open makes the sources of a process; done lets go of what they use.
 	Open func(p Process) (sources []Source, done func(), err error)
 
 	mu        sync.Mutex
 	witnesses []Witness
+	phase     string
+	ended     <-chan struct{} // of Run's ctx
+	last      bool            // raw evidence was kept after that
 }
 
-// Run watches until ctx ends.
+// Run watches until ctx ends. An error of a source ends it before.
 func (f *Following) Run(ctx context.Context, rec *Recorder) error {
-	end := func() {}
-	err := f.Watch(ctx, func(p Process) {
-		end()
-		end = func() {}
-		party := &timeline.Party{Name: f.Name, At: f.At, Change: timeline.Started, PID: p.PID, Command: p.Command, How: p.How}
+	f.mu.Lock()
+	f.ended = ctx.Done()
+	f.mu.Unlock()
+	watching, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var now Process
+	var log string
+	endLife, endLog := func() {}, func() {}
+	err := f.Watch(watching, func(p Process) {
+		if now.Running || !p.Running { // a fast restart is told as the new process alone
+			now.How = p.How
+			f.tell(rec, timeline.Exited, now)
+		}
+		endLife()
+		endLife, now = func() {}, p
 		if !p.Running {
-			party.Change = timeline.Exited
+			return
 		}
-		rec.Append(0, timeline.Body{Party: party})
-		if p.Running {
-			end = f.live(ctx, rec, p)
+		f.tell(rec, timeline.Started, p)
+		if p.Log != log {
+			endLog()
+			log, endLog = p.Log, func() {}
+			if log != "" {
+				endLog = run(watching, fail, rec, &Logs{Name: f.Name, Path: log, From: logtail.FromNow})
+			}
 		}
+		endLife = f.live(watching, fail, rec, p)
 	})
-	end()
-	if err != nil && ctx.Err() == nil {
+	f.keep(rec) // the recorder's own last Keep may come too late
+	endLife()
+	endLog()
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case watching.Err() != nil:
+		return context.Cause(watching)
+	case err != nil:
 		rec.Fail("process of "+f.Name, 0, err)
 	}
 	return nil
 }
 
-// live runs the sources of one life, and returns what ends them.
-func (f *Following) live(ctx context.Context, rec *Recorder, p Process) (end func()) {
+func (f *Following) tell(rec *Recorder, change string, p Process) {
+	rec.Append(0, timeline.Body{Party: &timeline.Party{Name: f.Name, At: f.At, Change: change, PID: p.PID, Command: p.Command, How: p.How}})
+}
+
+// live runs the sources of one life, keeps their first raw evidence, and returns
+// what ends them.
+func (f *Following) live(ctx context.Context, fail context.CancelCauseFunc, rec *Recorder, p Process) (end func()) {
 	sources, done, err := f.Open(p)
 	if err != nil {
 		rec.Fail("process of "+f.Name, 0, err)
 		return func() {}
 	}
 	f.use(sources)
+	stop := run(ctx, fail, rec, sources...)
+	var first sync.WaitGroup
+	first.Go(func() { f.keep(rec) })
+	return func() {
+		stop()
+		first.Wait()
+		f.use(nil)
+		done()
+	}
+}
+
+// run starts sources, and returns what ends them.
+func run(ctx context.Context, fail context.CancelCauseFunc, rec *Recorder, sources ...Source) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	var group errgroup.Group
+	var running sync.WaitGroup
 	for _, s := range sources {
-		group.Go(func() error { return s.Run(ctx, rec) })
+		running.Go(func() {
+			if err := s.Run(ctx, rec); err != nil {
+				fail(err)
+			}
+		})
 	}
 	return func() {
 		cancel()
-		if err := group.Wait(); err != nil {
-			rec.Fail("process of "+f.Name, 0, err)
-		}
-		f.use(nil)
-		done()
+		running.Wait()
 	}
 }
 
@@ -92,8 +136,24 @@ func (f *Following) use(sources []Source) {
 }
 
 // Keep passes on to the sources of the present life.
-func (f *Following) Keep(ctx context.Context, rec *Recorder, phase string) {
+func (f *Following) Keep(_ context.Context, rec *Recorder, phase string) {
+	f.mu.Lock()
+	f.phase = phase
+	f.mu.Unlock()
+	f.keep(rec)
+}
+
+// keep takes the raw evidence of the phase, and that of the end once.
+func (f *Following) keep(rec *Recorder) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	keep(ctx, rec, f.witnesses, phase)
+	select {
+	case <-f.ended:
+		if f.last {
+			return
+		}
+		f.last = true
+	default:
+	}
+	keep(context.Background(), rec, f.witnesses, cmp.Or(f.phase, Before))
 }

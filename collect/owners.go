@@ -13,8 +13,9 @@ import (
 // appears. It reads every descriptor of every process, so it is a source of its
 // own: a look-up of 100 ms must not delay the readings of the sockets.
 type Owners struct {
-	found chan unowned
-	known map[uint32]bool // by inode, unique on a host
+	redact func(args []string) []string // takes the secrets out of a command line
+	found  chan unowned
+	known  map[uint32]bool // by inode, unique on a host
 }
 
 type unowned struct {
@@ -25,9 +26,10 @@ type unowned struct {
 // ownersEvery is the least time between two walks over the processes.
 const ownersEvery = time.Second
 
-// NewOwners returns a source that Sockets tell of the sockets they see.
-func NewOwners() *Owners {
-	return &Owners{found: make(chan unowned, 16), known: map[uint32]bool{}}
+// NewOwners returns a source that Sockets tell of the sockets they see. Redact
+// takes the secrets out of the command lines that are recorded.
+func NewOwners(redact func(args []string) []string) *Owners {
+	return &Owners{redact: redact, found: make(chan unowned, 16), known: map[uint32]bool{}}
 }
 
 // see is called with every reading that differs from the one before. Where the
@@ -90,6 +92,7 @@ func (o *Owners) name(rec *Recorder, u unowned) bool {
 		o.known[i] = true // also where nobody may be seen: one walk a socket is enough
 		w := &timeline.Owner{At: u.at, Inode: i, Unreadable: own.Unreadable}
 		if p, ok := own.ByInode[i]; ok {
+			p.Cmdline = o.redact(p.Cmdline)
 			w.Process = &p
 		}
 		rec.Append(took, timeline.Body{Owner: w})

@@ -16,6 +16,7 @@ import (
 
 	"halfopen/beatstats"
 	"halfopen/collect"
+	"halfopen/discover"
 	"halfopen/fault"
 	"halfopen/flow"
 	"halfopen/lab"
@@ -147,7 +148,7 @@ func (x *experiment) sources() (sources []collect.Source, done func(), err error
 		return nil, done, err
 	}
 	closers = append(closers, logstash.Close)
-	owners := collect.NewOwners()
+	owners := collect.NewOwners(discover.Redact)
 	to := netip.AddrPortFrom(lab.ReceiverAddr, shipPort)
 	return []collect.Source{
 		&collect.Sockets{At: timeline.Shipper, NS: x.bed.Shipper, Ports: ports, Every: socketsEvery, Canary: lab.CanaryAddr, Owners: owners},

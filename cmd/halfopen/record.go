@@ -11,6 +11,7 @@ import (
 
 	"halfopen/beatstats"
 	"halfopen/collect"
+	"halfopen/discover"
 	"halfopen/timeline"
 )
 
@@ -114,7 +115,7 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 			rec.Append(0, timeline.Body{Settings: &timeline.Settings{Name: s.name, File: s.program.Config, Timeout: &timeout, Findings: beatstats.Lint(*cfg)}})
 		}
 	}
-	owners := collect.NewOwners()
+	owners := collect.NewOwners(discover.Redact)
 	sources := []collect.Source{collect.Clock{Every: time.Second}, owners, show}
 	for _, s := range subjects {
 		sources = append(sources, s.source(o, owners))
