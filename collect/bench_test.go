@@ -169,7 +169,7 @@ func record(b *testing.B, ns *netns.NS, speak io.Writer) (following, evidence, r
 	}
 	script := func(ctx context.Context) error {
 		before := cpuTime()
-		rec.Phase(ctx, During)
+		rec.Phase(During)
 		evidence = percent(cpuTime()-before, keepEvery)
 
 		start, cpu := time.Now(), cpuTime()

@@ -3,6 +3,7 @@ package collect
 import (
 	"cmp"
 	"context"
+	"errors"
 	"sync"
 
 	"halfopen/logtail"
@@ -34,41 +35,37 @@ type Following struct {
 	mu        sync.Mutex
 	witnesses []Witness
 	phase     string
-	ended     <-chan struct{} // of Run's ctx
-	last      bool            // raw evidence was kept after that
 }
+
+var errNotRunning = errors.New("it does not run")
 
 // Run watches until ctx ends. An error of a source ends it before.
 func (f *Following) Run(ctx context.Context, rec *Recorder) error {
-	f.mu.Lock()
-	f.ended = ctx.Done()
-	f.mu.Unlock()
 	watching, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var now Process
 	var log string
 	endLife, endLog := func() {}, func() {}
 	err := f.Watch(watching, func(p Process) {
-		if now.Running || !p.Running { // a fast restart is told as the new process alone
+		switch {
+		case now.Running: // a fast restart is told as the new process alone
 			now.How = p.How
 			f.tell(rec, timeline.Exited, now)
+		case !p.Running:
+			rec.Fail("process of "+f.Name, 0, errNotRunning)
 		}
 		endLife()
 		endLife, now = func() {}, p
-		if !p.Running {
-			return
-		}
-		f.tell(rec, timeline.Started, p)
-		if p.Log != log {
+		if p.Log != "" && p.Log != log {
 			endLog()
-			log, endLog = p.Log, func() {}
-			if log != "" {
-				endLog = run(watching, fail, rec, &Logs{Name: f.Name, Path: log, From: logtail.FromNow})
-			}
+			log = p.Log
+			endLog = run(watching, fail, rec, &Logs{Name: f.Name, Path: log, From: logtail.FromNow})
 		}
-		endLife = f.live(watching, fail, rec, p)
+		if p.Running {
+			f.tell(rec, timeline.Started, p)
+			endLife = f.live(watching, fail, rec, p)
+		}
 	})
-	f.keep(rec) // the recorder's own last Keep may come too late
 	endLife()
 	endLog()
 	switch {
@@ -97,7 +94,7 @@ func (f *Following) live(ctx context.Context, fail context.CancelCauseFunc, rec 
 	f.use(sources)
 	stop := run(ctx, fail, rec, sources...)
 	var first sync.WaitGroup
-	first.Go(func() { f.keep(rec) })
+	first.Go(func() { f.keep(context.WithoutCancel(ctx), rec) }) // what was begun is kept
 	return func() {
 		stop()
 		first.Wait()
@@ -136,24 +133,15 @@ func (f *Following) use(sources []Source) {
 }
 
 // Keep passes on to the sources of the present life.
-func (f *Following) Keep(_ context.Context, rec *Recorder, phase string) {
+func (f *Following) Keep(ctx context.Context, rec *Recorder, phase string) {
 	f.mu.Lock()
 	f.phase = phase
 	f.mu.Unlock()
-	f.keep(rec)
+	f.keep(ctx, rec)
 }
 
-// keep takes the raw evidence of the phase, and that of the end once.
-func (f *Following) keep(rec *Recorder) {
+func (f *Following) keep(ctx context.Context, rec *Recorder) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	select {
-	case <-f.ended:
-		if f.last {
-			return
-		}
-		f.last = true
-	default:
-	}
-	keep(context.Background(), rec, f.witnesses, cmp.Or(f.phase, Before))
+	keep(ctx, rec, f.witnesses, cmp.Or(f.phase, Before))
 }

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"halfopen/clock"
@@ -32,8 +33,8 @@ func NewOwners(redact func(args []string) []string) *Owners {
 	return &Owners{redact: redact, found: make(chan unowned, 16), known: map[uint32]bool{}}
 }
 
-// see is called with every reading that differs from the one before. Where the
-// walk does not keep up, the next difference brings the same sockets again.
+// see is called with every record of sockets. Where the walk does not keep up,
+// the next record brings the same sockets again.
 func (o *Owners) see(at string, socks []sockstate.Socket) {
 	u := unowned{at: at}
 	for _, s := range socks {
@@ -69,6 +70,21 @@ func (o *Owners) Run(ctx context.Context, rec *Recorder) error {
 	}
 }
 
+// maxCmdline is how much of a command line is recorded: any user of the host may
+// connect to the port with a megabyte of arguments.
+const maxCmdline = 4 << 10
+
+// bounded cuts a command line; what follows the cut is "…".
+func bounded(args []string) []string {
+	room := maxCmdline
+	for i, a := range args {
+		if room -= len(a); room < 0 {
+			return append(slices.Clone(args[:i]), a[:len(a)+room]+"…")
+		}
+	}
+	return args
+}
+
 // name records the owners of the sockets that are new, and reports whether it
 // had to look for any.
 func (o *Owners) name(rec *Recorder, u unowned) bool {
@@ -92,7 +108,7 @@ func (o *Owners) name(rec *Recorder, u unowned) bool {
 		o.known[i] = true // also where nobody may be seen: one walk a socket is enough
 		w := &timeline.Owner{At: u.at, Inode: i, Unreadable: own.Unreadable}
 		if p, ok := own.ByInode[i]; ok {
-			p.Cmdline = o.redact(p.Cmdline)
+			p.Cmdline = o.redact(bounded(p.Cmdline))
 			w.Process = &p
 		}
 		rec.Append(took, timeline.Body{Owner: w})

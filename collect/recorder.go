@@ -41,6 +41,7 @@ const (
 // Recorder is a recording under way: the timeline and the files beside it.
 type Recorder struct {
 	dir    string
+	ours   bool // dir was made by us
 	prefix string
 	tl     *timeline.Writer
 	phases chan phase
@@ -52,6 +53,9 @@ type phase struct {
 	kept chan struct{}
 }
 
+// last asks for the last raw evidence; it is no phase of its own.
+const last = ""
+
 // keepEvery is how often raw evidence is kept while the phase does not change.
 const keepEvery = time.Minute
 
@@ -61,6 +65,7 @@ func Open(dir string, h timeline.Header, observe func(timeline.Record)) (*Record
 	if err := timeline.CheckExperiment(h.Experiment); err != nil {
 		return nil, err
 	}
+	_, missing := os.Stat(dir)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("make evidence folder: %w; name another with --evidence", err)
 	}
@@ -78,7 +83,7 @@ func Open(dir string, h timeline.Header, observe func(timeline.Record)) (*Record
 		if err != nil {
 			return nil, fmt.Errorf("%w; name a folder you may write to with --evidence", err)
 		}
-		return &Recorder{dir: dir, prefix: prefix, tl: tl, phases: make(chan phase)}, nil
+		return &Recorder{dir: dir, ours: missing != nil, prefix: prefix, tl: tl, phases: make(chan phase)}, nil
 	}
 }
 
@@ -135,25 +140,30 @@ func (r *Recorder) Run(ctx context.Context, script func(context.Context) error, 
 			witnesses = append(witnesses, w)
 		}
 	}
+	// The sources outlive the script, even one that Ctrl-C ended, until the last
+	// raw evidence is kept.
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	group, ctx := errgroup.WithContext(ctx)
-	watching, stop := context.WithCancel(ctx)
 	for _, s := range sources {
 		group.Go(func() error { return s.Run(watching, r) })
 	}
 	group.Go(func() error { r.keepRegularly(watching, witnesses); return nil })
-	group.Go(func() error { defer stop(); return script(ctx) })
+	group.Go(func() error {
+		defer stop()
+		err := script(ctx)
+		r.ask(phase{name: last, kept: make(chan struct{})})
+		return err
+	})
 	return group.Wait()
 }
 
 // Phase starts a phase of the experiment, and returns when its raw evidence is
 // kept. Only the script of Run may call it.
-func (r *Recorder) Phase(ctx context.Context, name string) {
-	p := phase{name: name, kept: make(chan struct{})}
-	select {
-	case r.phases <- p:
-		<-p.kept
-	case <-ctx.Done():
-	}
+func (r *Recorder) Phase(name string) { r.ask(phase{name: name, kept: make(chan struct{})}) }
+
+func (r *Recorder) ask(p phase) {
+	r.phases <- p
+	<-p.kept
 }
 
 func (r *Recorder) keepRegularly(ctx context.Context, witnesses []Witness) {
@@ -165,13 +175,14 @@ func (r *Recorder) keepRegularly(ctx context.Context, witnesses []Witness) {
 	for {
 		select {
 		case p := <-r.phases:
-			now = p.name
+			if p.name != last {
+				now = p.name
+			}
 			keep(always, r, witnesses, now)
 			close(p.kept)
 		case <-tick.C:
 			keep(always, r, witnesses, now)
 		case <-ctx.Done():
-			keep(always, r, witnesses, now)
 			return
 		}
 	}
@@ -206,7 +217,10 @@ func (r *Recorder) Seal() error {
 	if err != nil {
 		return err
 	}
-	for _, f := range append(files, "") { // and the folder
+	if r.ours {
+		files = append(files, "") // the folder itself
+	}
+	for _, f := range files {
 		if err := os.Lchown(filepath.Join(r.dir, f), uid, gid); err != nil {
 			return fmt.Errorf("hand the evidence to user %d: %w", uid, err)
 		}

@@ -42,10 +42,10 @@ func TestRunKeepsEvidence(t *testing.T) {
 	rec := open(t, dir)
 	k := keeper{kept: make(chan string, 8)}
 	var phases []string
-	err := rec.Run(t.Context(), func(ctx context.Context) error {
+	err := rec.Run(t.Context(), func(context.Context) error {
 		phases = append(phases, <-k.kept)
 		for _, p := range []string{During, After} {
-			rec.Phase(ctx, p)
+			rec.Phase(p)
 			phases = append(phases, <-k.kept)
 		}
 		return nil

@@ -9,11 +9,11 @@ const (
 	redacted = "***"
 	// secretWord is in the names of options whose values are nobody's business.
 	// It takes a path to a key file as well: rather too much than too little.
-	secretWord = `(?:passw|passphrase|pwd|secret|token|key|credential|auth|cookie)`
+	secretWord = `(?:pass|\bpw\b|pwd|secret|token|key|credential|auth|cookie|\bsig\b)`
 )
 
 var (
-	secretOption = regexp.MustCompile(`(?i)^--?[^=:\s]*` + secretWord + `[^=:\s]*$`)
+	secretOption = regexp.MustCompile(`(?i)^--?[^=:\s]*` + secretWord + `[^=:\s]*:?$`)
 	secretValue  = regexp.MustCompile(`(?i)(` + secretWord + `[^=:\s]*["']?\s*[=:]\s*).*`)
 	bearer       = regexp.MustCompile(`(?i)\b(bearer|basic)\s+\S+`)
 	urlUser      = regexp.MustCompile(`(\w://)[^/?#\s]*@`)
@@ -22,7 +22,8 @@ var (
 // Redact returns the arguments of a program without secrets: what follows the
 // name of an option, or of a setting in "name=value" and "name: value", that has
 // password, token, key or the like in it, to the end of the argument; and the
-// user part of URLs.
+// user part of URLs. A secret behind an option of one letter (-p, -u) can't be
+// told from other values.
 func Redact(args []string) []string {
 	out := make([]string, len(args))
 	value := false // of the option before
@@ -37,7 +38,7 @@ func Redact(args []string) []string {
 			line = bearer.ReplaceAllString(line, "$1 "+redacted)
 			line = urlUser.ReplaceAllString(line, "${1}"+redacted+"@")
 		}
-		value = !value && i > 0 && secretOption.MatchString(arg)
+		value = i > 0 && secretOption.MatchString(arg)
 		out[i] = line
 	}
 	return out

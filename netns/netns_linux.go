@@ -55,7 +55,7 @@ func Open(path string) (*NS, error) {
 	if path == "" {
 		path = own
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // not to wait for a FIFO's writer
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace: %w", err)
 	}

@@ -20,8 +20,7 @@ var ErrGone = errors.New("socket is gone")
 
 // Lookup reads one socket anew, found by its flow and cookie, into dst; *dst.Info
 // is written in place, so a reading that is to be kept must be copied first; an
-// error leaves dst as it was. A
-// dst without cookie (from /proc) matches whatever socket has the flow, and gets
+// error leaves dst as it was. A dst without cookie (from /proc) matches whatever socket has the flow, and gets
 // its cookie. The error is ErrGone when there is none. Listeners that share one
 // address (SO_REUSEPORT) can't be told apart: of these one is found, the others
 // are ErrGone.

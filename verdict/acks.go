@@ -143,7 +143,7 @@ func (j *judge) baseline() bool {
 func (j *judge) partyGone(t time.Duration) string {
 	for _, p := range j.parties {
 		if p.body.Change == timeline.Exited && p.at < t {
-			return fmt.Sprintf("; %s had exited at %s (%s)", p.body.Name, j.clock(p.at), p.body.How)
+			return fmt.Sprintf("; %s had exited at %s%s", p.body.Name, j.clock(p.at), how(p.body.How))
 		}
 	}
 	return ""

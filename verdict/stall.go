@@ -140,7 +140,7 @@ func (j *judge) nobodyHealed() Finding {
 	}
 	for _, p := range j.parties {
 		if p.body.Change == timeline.Exited && p.at > j.cut.start {
-			return holds("no recovery", false, fmt.Sprintf("%s exited at %s (%s)", p.body.Name, j.clock(p.at), p.body.How), p.n)
+			return holds("no recovery", false, fmt.Sprintf("%s exited at %s%s", p.body.Name, j.clock(p.at), how(p.body.How)), p.n)
 		}
 	}
 	for _, c := range j.conns {

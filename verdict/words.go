@@ -29,3 +29,11 @@ func count[N int | int64 | uint64 | uint32](n N, thing string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }
+
+// how adds how a program exited, where that is known.
+func how(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
+}

@@ -16,7 +16,7 @@ import (
 func conclude(ctx context.Context, rec *collect.Recorder, err error) (verdict.Verdict, error) {
 	end := timeline.End{Reason: timeline.EndDone}
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		end.Reason = timeline.EndInterrupted
 	case err != nil:
 		end.Reason, end.Error = timeline.EndError, err.Error()

@@ -28,18 +28,14 @@ func describeProgram(p discover.Program) string {
 			line("listens", s.Local.String())
 		}
 	}
-	for i, s := range p.Stats {
-		if i == 0 {
-			line("counters", s)
-		}
+	if len(p.Stats) > 0 {
+		line("counters", p.Stats[0])
 	}
 	if p.Config != "" {
 		line("settings", p.Config)
 	}
-	for i, l := range p.Logs {
-		if i == 0 {
-			line("log", l)
-		}
+	if len(p.Logs) > 0 {
+		line("log", p.Logs[0])
 	}
 	for _, w := range p.Why {
 		line("found by", w)

@@ -105,10 +105,10 @@ func (d *display) observe(r timeline.Record) {
 		if !r.Canary.Passed {
 			d.canary = "path closed"
 		}
-	case r.Event != nil && r.Event.Name != "logstash":
+	case r.Event != nil && r.Event.Name != "logstash": // whose log tells of every canary
 		d.notable = append(d.notable, r.Event.Name+"'s log: "+r.Event.Means)
 	case r.Party != nil && r.Party.Change == timeline.Exited:
-		d.notable = append(d.notable, fmt.Sprintf("%s exited: %s", r.Party.Name, r.Party.How))
+		d.notable = append(d.notable, strings.TrimSuffix(fmt.Sprintf("%s exited: %s", r.Party.Name, r.Party.How), ": "))
 	case r.Gap != nil:
 		d.notable = append(d.notable, fmt.Sprintf("lost %d of %s: %s", r.Gap.Lost, r.Gap.Source, r.Gap.Why))
 	}

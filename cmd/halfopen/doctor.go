@@ -107,6 +107,9 @@ func rights() (checks []check) {
 		k := check{Name: c.name, OK: ok, Adds: c.adds}
 		if !ok {
 			k.Why = "this process does not have it: run as root, or give the program the capability"
+			if err != nil {
+				k.Why = err.Error()
+			}
 		}
 		checks = append(checks, k)
 	}
@@ -142,7 +145,8 @@ func kernel(ports flow.Ports) []check {
 		try("network namespaces", "containers, and the lab", func() error {
 			ns, err := netns.New()
 			if errors.Is(err, os.ErrPermission) {
-				return nil // a right, told of above
+				_, err = os.Stat("/proc/self/ns/net") // whether one may make them is told above
+				return err
 			}
 			if err != nil {
 				return err

@@ -109,7 +109,7 @@ func (x *experiment) observe(r timeline.Record) {
 func (x *experiment) header() timeline.Header {
 	canary := lab.CanaryAddr
 	return timeline.Header{
-		Tool: "halfopen " + version, Experiment: x.opts.experiment, Command: os.Args, Method: x.opts.method,
+		Tool: "halfopen " + version, Experiment: x.opts.experiment, Command: discover.Redact(os.Args), Method: x.opts.method,
 		Ports: flow.NewPorts(shipPort), Canary: &canary,
 		Places: []timeline.Place{
 			collect.Place(timeline.Shipper, timeline.Shipper, x.bed.Shipper),

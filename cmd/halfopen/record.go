@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -85,6 +86,11 @@ func (o *recordOptions) check() error {
 	if o.sockets != collect.Auto && o.sockets != collect.Diag && o.sockets != collect.Procfs {
 		return usage("--sockets %q: want auto, diag or procfs", o.sockets)
 	}
+	for _, s := range o.stats {
+		if _, err := beatstats.ParseEndpoint(s); err != nil {
+			return usage("--stats: %w", err)
+		}
+	}
 	for _, p := range o.pids {
 		if p <= 0 {
 			return usage("--pid %d: want a process id", p)
@@ -97,6 +103,9 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 	subjects, err := findSubjects(ctx, o)
 	if err != nil {
 		return err
+	}
+	if n := max(len(o.stats), len(o.logs)); n > len(subjects) {
+		return usage("--stats and --log go with the places in order: %d are given, for %d places", n, len(subjects))
 	}
 	if !o.quiet {
 		for _, s := range subjects {
@@ -122,10 +131,10 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 	}
 	show.watch(o.lasts)
 	err = rec.Run(ctx, func(ctx context.Context) error { return lastsFor(ctx, o.lasts) }, sources...)
-	if ctx.Err() != nil {
+	if o.lasts == 0 && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = nil // Ctrl-C is how a recording without --for ends
 	}
-	return announce(context.WithoutCancel(ctx), rec, err, o.json, stdout, stderr)
+	return announce(ctx, rec, err, o.json, stdout, stderr)
 }
 
 func lastsFor(ctx context.Context, d time.Duration) error {
@@ -142,7 +151,7 @@ func lastsFor(ctx context.Context, d time.Duration) error {
 }
 
 func recordHeader(o recordOptions, subjects []*subject) timeline.Header {
-	h := timeline.Header{Tool: "halfopen " + version, Experiment: o.experiment, Command: os.Args, Ports: o.ports.set()}
+	h := timeline.Header{Tool: "halfopen " + version, Experiment: o.experiment, Command: discover.Redact(os.Args), Ports: o.ports.set()}
 	for _, s := range subjects {
 		h.Places = append(h.Places, s.place())
 	}

@@ -59,13 +59,16 @@ func (x *experiment) deliver(ctx context.Context) (bool, error) {
 // cut drops everything both ways for a while, then makes the router forget the
 // flow and drop what belongs to no known one.
 func (x *experiment) cut(ctx context.Context) error {
-	x.rec.Phase(ctx, collect.Before)
+	x.rec.Phase(collect.Before)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err := x.step(x.fault.DropBoth); err != nil {
 		return err
 	}
 	over := time.After(x.opts.dropFor)
 	x.show.phase(collect.During, x.opts.dropFor)
-	x.rec.Phase(ctx, collect.During)
+	x.rec.Phase(collect.During)
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -74,7 +77,7 @@ func (x *experiment) cut(ctx context.Context) error {
 	if err := x.step(x.fault.Forget); err != nil {
 		return err
 	}
-	x.rec.Phase(ctx, collect.After)
+	x.rec.Phase(collect.After)
 	return nil
 }
 

@@ -85,8 +85,10 @@ func (s snapshot) print(out io.Writer, asJSON bool) error {
 
 func (v *view) looks(ctx context.Context, ports flow.Ports, over time.Duration) (snapshot, error) {
 	s := snapshot{Place: v.name}
-	if sys, err := sockstate.ReadSysctls(v.ns); err == nil && v.entered() {
-		s.Sysctls = &sys
+	if v.entered() {
+		if sys, err := sockstate.ReadSysctls(v.ns); err == nil {
+			s.Sysctls = &sys
+		}
 	}
 	last, err := v.look(ports)
 	if err != nil || over == 0 {

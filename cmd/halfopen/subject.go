@@ -1,18 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/prometheus/procfs"
 
 	"halfopen/beatstats"
 	"halfopen/collect"
 	"halfopen/container"
 	"halfopen/discover"
-	"halfopen/logtail"
 	"halfopen/netns"
 	"halfopen/timeline"
 )
@@ -30,6 +33,9 @@ func findSubjects(ctx context.Context, o recordOptions) ([]*subject, error) {
 	programs, findErr := discover.Find(ctx, discover.Options{Ports: o.ports.set()})
 	var list []*subject
 	for _, pid := range o.pids {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err != nil {
+			return nil, fmt.Errorf("watch --pid %d: %w", pid, err)
+		}
 		list = append(list, &subject{program: programOf(programs, pid)})
 	}
 	for _, name := range o.containers {
@@ -37,16 +43,12 @@ func findSubjects(ctx context.Context, o recordOptions) ([]*subject, error) {
 		if err != nil {
 			return nil, err
 		}
-		p := programOf(programs, c.PID)
-		for _, q := range programs {
-			if q.Container != nil && q.Container.ID == c.ID {
-				p = q
-			}
-		}
-		p.Container = &c
-		list = append(list, &subject{program: p, container: name})
+		list = append(list, &subject{program: programIn(programs, name, c), container: name})
 	}
 	for _, path := range o.netns {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("watch --netns %q: %w", path, err)
+		}
 		list = append(list, &subject{netns: path, program: discover.Program{Kind: discover.Unknown, Role: discover.Shipper, Why: []string{"named by --netns " + path}}})
 	}
 	if len(list) == 0 {
@@ -83,6 +85,23 @@ func programOf(programs []discover.Program, pid int) discover.Program {
 	return discover.Program{Kind: discover.Unknown, Role: discover.Shipper, PID: pid, Why: []string{fmt.Sprintf("named by --pid %d", pid)}}
 }
 
+// programIn is what is known of the program of a container: the one that was
+// recognised there, best first, else that the container was named.
+func programIn(programs []discover.Program, name string, c container.Container) discover.Program {
+	p := discover.Program{
+		Kind: discover.Unknown, Role: discover.Shipper, PID: c.PID, Name: cmp.Or(c.Name, name), Container: &c,
+		Why: []string{"named by --container " + name},
+	}
+	for _, q := range programs {
+		if q.Container != nil && q.Container.ID == c.ID {
+			p = q
+			p.Container = &c // the more recent look
+			break
+		}
+	}
+	return p
+}
+
 // complete takes --stats and --log for the i-th place, and gives it a name that
 // no place before has.
 func (s *subject) complete(o recordOptions, i int, before []*subject) {
@@ -94,7 +113,7 @@ func (s *subject) complete(o recordOptions, i int, before []*subject) {
 	}
 	kind := s.program.Kind
 	if kind == discover.Unknown && s.program.Name != "" {
-		kind = notInName.ReplaceAllString(s.program.Name, "-")
+		kind = strings.Trim(notInName.ReplaceAllString(s.program.Name, "-"), "-")
 	}
 	s.name = kind
 	for n := 2; taken(before, s.name); n++ {
@@ -117,6 +136,9 @@ func taken(list []*subject, name string) bool {
 func (s *subject) path() string {
 	if s.netns != "" {
 		return s.netns
+	}
+	if c := s.program.Container; c != nil && c.NetNS != "" {
+		return c.NetNS
 	}
 	return fmt.Sprintf("/proc/%d/ns/net", s.program.PID)
 }
@@ -148,14 +170,14 @@ func (s *subject) watch(ctx context.Context, each func(collect.Process)) error {
 	switch {
 	case s.container != "":
 		return container.Follow(ctx, s.container, func(c container.Container) {
-			each(collect.Process{PID: c.PID, Running: c.Running, Command: s.program.Cmdline})
+			each(collect.Process{PID: c.PID, Running: c.Running, Command: s.program.Cmdline, Log: s.log(c)})
 		})
 	case s.netns != "":
-		each(collect.Process{Running: true})
+		each(collect.Process{Running: true, Log: s.log(container.Container{})})
 		<-ctx.Done()
 		return nil
 	}
-	each(collect.Process{PID: s.program.PID, Running: true, Command: s.program.Cmdline})
+	each(collect.Process{PID: s.program.PID, Running: true, Command: s.program.Cmdline, Log: s.log(container.Container{})})
 	tick := time.NewTicker(lifeEvery)
 	defer tick.Stop()
 	for {
@@ -163,13 +185,46 @@ func (s *subject) watch(ctx context.Context, each func(collect.Process)) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if _, err := os.Stat(fmt.Sprintf("/proc/%d", s.program.PID)); err != nil {
+			if !lives(s.program) {
 				each(collect.Process{PID: s.program.PID, Command: s.program.Cmdline})
 				<-ctx.Done()
 				return nil
 			}
 		}
 	}
+}
+
+// lives reports whether a process is still the one that was found: a zombie has
+// ended, and its number may be another's by now.
+func lives(p discover.Program) bool {
+	proc, err := procfs.NewProc(p.PID)
+	if err != nil {
+		return false
+	}
+	st, err := proc.Stat()
+	return err == nil && st.State != "Z" && st.State != "X" && (p.StartTime == 0 || st.Starttime == p.StartTime)
+}
+
+// log is the path of the program's log, or where none was found, of the output
+// of its present container: made anew, that has another.
+func (s *subject) log(now container.Container) string {
+	if len(s.program.Logs) == 0 {
+		return now.LogPath
+	}
+	path := s.program.Logs[0]
+	if c := s.program.Container; c != nil && path == c.LogPath && now.LogPath != "" {
+		return now.LogPath
+	}
+	return s.inside(path, now.PID)
+}
+
+// inside gives a path of the program's own files, below /proc/PID/root, for the
+// process that has come in its place.
+func (s *subject) inside(path string, pid int) string {
+	if pid == 0 {
+		return path
+	}
+	return strings.Replace(path, fmt.Sprintf("/proc/%d/root/", s.program.PID), fmt.Sprintf("/proc/%d/root/", pid), 1)
 }
 
 // sources opens what is read of one life of the subject.
@@ -190,7 +245,7 @@ func (s *subject) sources(p collect.Process, o recordOptions, owners *collect.Ow
 	}
 	done := func() { ns.Close() }
 	if len(s.program.Stats) > 0 {
-		endpoint := s.program.Stats[0]
+		endpoint := s.inside(s.program.Stats[0], p.PID)
 		client, err := beatstats.NewClient(ns, endpoint, statsEvery)
 		if err != nil {
 			ns.Close()
@@ -198,9 +253,6 @@ func (s *subject) sources(p collect.Process, o recordOptions, owners *collect.Ow
 		}
 		done = func() { client.Close(); ns.Close() }
 		sources = append(sources, &collect.Stats{At: s.name, Name: s.name, Endpoint: endpoint, Client: client, Every: statsEvery, Paths: statsPaths(s.program.Kind)})
-	}
-	if len(s.program.Logs) > 0 {
-		sources = append(sources, &collect.Logs{Name: s.name, Path: s.program.Logs[0], From: logtail.FromNow})
 	}
 	return sources, done, nil
 }
