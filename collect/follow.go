@@ -14,8 +14,13 @@ import (
 // namespace has; a dump does not.
 const discoverEvery = time.Second
 
-// discoverShare keeps the dumps of a large table below 1/200 of the time.
-const discoverShare = 200
+// Dumps of a large table are to take no more than 1/100 of the time, but a new
+// connection must not go unseen for long: on a busy host a dump of a small table
+// takes its time too.
+const (
+	discoverShare   = 100
+	discoverAtLeast = 2 * time.Second
+)
 
 // follower reads the sockets of the watched ports: a dump now and then, and look-ups
 // between. A socket that is gone brings the next dump forward, so that what came
@@ -46,7 +51,7 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 		f.stats = s
 	}
 	now := clock.Mono()
-	f.known, f.nextDump = f.own(socks), now+max(discoverEvery, discoverShare*(now-began))
+	f.known, f.nextDump = f.own(socks), now+min(max(discoverEvery, discoverShare*(now-began)), discoverAtLeast)
 	return f.known, nil
 }
 

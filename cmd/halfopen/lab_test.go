@@ -209,7 +209,7 @@ func TestLabVerdicts(t *testing.T) {
 		}},
 		{name: "8.15 stats", args: []string{"--stats-shape", "8.15", "--watch-for", "35s"}, code: exitStalled, verdict: verdict.Reproduced},
 		{name: "timeout 10s", args: []string{"--shipper-timeout", "10s"}, code: exitOK, verdict: verdict.Recovered, check: func(t *testing.T, v verdict.Verdict) {
-			if v.Recovery.By != verdict.ByTimeout || v.Recovery.ClosedAfter == nil || (*v.Recovery.ClosedAfter-10*time.Second).Abs() > time.Second {
+			if v.Recovery == nil || v.Recovery.By != verdict.ByTimeout || v.Recovery.ClosedAfter == nil || (*v.Recovery.ClosedAfter-10*time.Second).Abs() > time.Second {
 				t.Errorf("recovery %+v", v.Recovery)
 			}
 		}},
