@@ -18,8 +18,8 @@ const discoverEvery = time.Second
 // connection must not go unseen for long: on a busy host a dump of a small table
 // takes its time too.
 const (
-	discoverShare   = 100
-	discoverAtLeast = 2 * time.Second
+	discoverShare  = 100
+	discoverWithin = 2 * time.Second
 )
 
 // follower reads the sockets of the watched ports: a dump now and then, and look-ups
@@ -51,7 +51,7 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 		f.stats = s
 	}
 	now := clock.Mono()
-	f.known, f.nextDump = f.own(socks), now+min(max(discoverEvery, discoverShare*(now-began)), discoverAtLeast)
+	f.known, f.nextDump = f.own(socks), now+min(max(discoverEvery, discoverShare*(now-began)), discoverWithin)
 	return f.known, nil
 }
 

@@ -69,7 +69,7 @@ func (s sighting) lastRead() (time.Duration, bool) {
 
 func (c *conn) lastSeen() sighting { return c.seen[len(c.seen)-1] }
 
-// at returns the last sighting not after t, and whether the connection was there.
+// seenAt returns the last sighting not after t, and whether the connection was there.
 func (c *conn) seenAt(t time.Duration) (sighting, bool) {
 	if c.gone != 0 && t >= c.gone {
 		return sighting{}, false

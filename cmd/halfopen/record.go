@@ -137,17 +137,13 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 	return announce(ctx, rec, err, o.json, stdout, stderr)
 }
 
+// lastsFor waits for d, or for Ctrl-C where d is 0.
 func lastsFor(ctx context.Context, d time.Duration) error {
-	var over <-chan time.Time
 	if d > 0 {
-		over = time.After(d)
+		return wait(ctx, d)
 	}
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-over:
-		return nil
-	}
+	<-ctx.Done()
+	return context.Cause(ctx)
 }
 
 func recordHeader(o recordOptions, subjects []*subject) timeline.Header {

@@ -23,20 +23,20 @@ func (x *experiment) script(ctx context.Context) error {
 	}
 	if x.opts.method == timeline.MethodNone {
 		x.show.phase(collect.Before, x.opts.watchFor)
-		return x.wait(ctx, x.opts.watchFor)
+		return wait(ctx, x.opts.watchFor)
 	}
 	if err := x.cut(ctx); err != nil {
 		return err
 	}
 	x.show.phase(collect.After, x.opts.watchFor)
-	return x.wait(ctx, x.opts.watchFor)
+	return wait(ctx, x.opts.watchFor)
 }
 
 // deliver waits until the shipper's acks have moved and the warm-up is over. A
 // shipper that never delivers would make the cut meaningless: false then.
 func (x *experiment) deliver(ctx context.Context) (bool, error) {
 	x.show.phase(collect.Before, x.opts.warmUp)
-	if err := x.wait(ctx, x.opts.warmUp); err != nil {
+	if err := wait(ctx, x.opts.warmUp); err != nil {
 		return false, err
 	}
 	limit := time.Now().Add(patience)
@@ -99,12 +99,13 @@ func (x *experiment) recordStep(step fault.Step) {
 // undo opens the path again, once nothing is watched any more, and completes the
 // drop window.
 func (x *experiment) undo() error {
-	if len(x.fault.Window(x.opts.method).Steps) == 0 {
-		return nil // there was no cut
+	err := x.fault.Undo() // the table is gone even after an error
+	steps := x.fault.Window(x.opts.method).Steps
+	if len(steps) == 0 || steps[0].Name == fault.StepUndo {
+		return err // there was no cut
 	}
-	err := x.fault.Undo() // the table is gone even so
-	if steps := x.fault.Window(x.opts.method).Steps; steps[len(steps)-1].Name == fault.StepUndo {
-		x.recordStep(steps[len(steps)-1])
+	if last := steps[len(steps)-1]; last.Name == fault.StepUndo {
+		x.recordStep(last)
 	}
 	return errors.Join(err, x.writeWindow())
 }
@@ -118,7 +119,7 @@ func (x *experiment) writeWindow() error {
 }
 
 // wait waits for d, or until ctx ends, which is an error then.
-func (x *experiment) wait(ctx context.Context, d time.Duration) error {
+func wait(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)

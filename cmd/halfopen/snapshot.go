@@ -95,10 +95,8 @@ func (v *view) looks(ctx context.Context, ports flow.Ports, over time.Duration) 
 		s.Last = &last
 		return s, err
 	}
-	select {
-	case <-time.After(over):
-	case <-ctx.Done():
-		return s, context.Cause(ctx)
+	if err := wait(ctx, over); err != nil {
+		return s, err
 	}
 	first := last
 	last, err = v.look(ports)
