@@ -18,6 +18,7 @@ type EventKind string
 // The kinds of events.
 const (
 	Watching EventKind = "WATCHING" // from here on every change is told; no entry
+	Present  EventKind = "PRESENT"  // a rule that was there when watching began
 	New      EventKind = "NEW"      // the first packet of a connection passed all rules
 	Update   EventKind = "UPDATE"   // another state or status
 	Destroy  EventKind = "DESTROY"  // expired or deleted

@@ -1,0 +1,262 @@
+package middlebox
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"halfopen/flow"
+)
+
+// Verdicts, include/uapi/linux/netfilter.h and nf_tables.h.
+const (
+	nfDrop   = 0
+	nfAccept = 1
+	nftJump  = -3
+	nftGoto  = -4
+)
+
+// expressions reads the expressions of one rule, which work like a small
+// machine: one loads a value into a register, the next compares it.
+type expressions struct {
+	loaded string // what the register holds, in nft's words
+	ports  int    // how many ports it holds, from the front
+	proto  bool   // it holds the protocol
+	words  []string
+}
+
+func (x *expressions) say(format string, args ...any) {
+	x.words = append(x.words, fmt.Sprintf(format, args...))
+}
+
+// decode reads one expression: its name comes first, then its data.
+func (x *expressions) decode(ad *netlink.AttributeDecoder, r *Rule) error {
+	var name string
+	var data []byte
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.NFTA_EXPR_NAME:
+			name = ad.String()
+		case unix.NFTA_EXPR_DATA:
+			data = ad.Bytes()
+		}
+	}
+	if err := ad.Err(); err != nil {
+		return err
+	}
+	a, err := values(data)
+	if err != nil {
+		return err
+	}
+	switch name {
+	case "meta":
+		x.meta(a.num(unix.NFTA_META_KEY))
+	case "payload":
+		x.payload(r.Family, a.num(unix.NFTA_PAYLOAD_BASE), a.num(unix.NFTA_PAYLOAD_OFFSET), a.num(unix.NFTA_PAYLOAD_LEN))
+	case "cmp":
+		x.compare(a.num(unix.NFTA_CMP_OP) == unix.NFT_CMP_EQ, a.data(unix.NFTA_CMP_DATA), r)
+	case "range", "lookup":
+		r.More = r.More || x.ports > 0
+		x.say("%s in %s", x.loaded, set(name, a))
+	case "bitwise", "byteorder":
+		x.loaded, x.ports, x.proto = x.loaded+" & …", 0, false
+	case "ct":
+		x.load("ct " + words(a.num(unix.NFTA_CT_KEY), "state", "direction", "status", "mark"))
+	case "counter":
+		r.Packets, r.Bytes = new(a.long(unix.NFTA_COUNTER_PACKETS)), new(a.long(unix.NFTA_COUNTER_BYTES))
+		x.say("counter")
+	case "immediate":
+		x.verdict(a[unix.NFTA_IMMEDIATE_DATA], r)
+	case "reject":
+		r.Drops = true
+		x.say("reject")
+	case "match":
+		x.match(a.text(unix.NFTA_MATCH_NAME), a[unix.NFTA_MATCH_INFO], r)
+	case "target":
+		target := a.text(unix.NFTA_TARGET_NAME)
+		r.Drops = r.Drops || target == "DROP" || target == "REJECT"
+		x.say("target %s", target)
+	default:
+		x.say("%s", name)
+	}
+	return nil
+}
+
+func (x *expressions) load(what string) { x.loaded, x.ports, x.proto = what, 0, false }
+
+// meta keys, enum nft_meta_keys.
+func (x *expressions) meta(key uint32) {
+	switch key {
+	case unix.NFT_META_L4PROTO:
+		x.load("meta l4proto")
+		x.proto = true
+	case unix.NFT_META_NFPROTO:
+		x.load("meta nfproto")
+	case unix.NFT_META_IIFNAME:
+		x.load("iifname")
+	case unix.NFT_META_OIFNAME:
+		x.load("oifname")
+	case unix.NFT_META_MARK:
+		x.load("meta mark")
+	default:
+		x.load(fmt.Sprintf("meta key %d", key))
+	}
+}
+
+// payload knows the ports (RFC 9293, 3.1), the addresses and the protocol.
+func (x *expressions) payload(family string, base, offset, length uint32) {
+	ip := family == "ip" || family == "inet"
+	switch {
+	case base == unix.NFT_PAYLOAD_TRANSPORT_HEADER && offset == 0 && (length == 2 || length == 4):
+		x.load("tcp sport")
+		x.ports = int(length / 2)
+	case base == unix.NFT_PAYLOAD_TRANSPORT_HEADER && offset == 2 && length == 2:
+		x.load("tcp dport")
+		x.ports = 1
+	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == 9 && length == 1 && ip:
+		x.load("ip protocol")
+		x.proto = true
+	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == 12 && length == 4 && ip,
+		base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == 8 && length == 16:
+		x.load("saddr")
+	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == 16 && length == 4 && ip,
+		base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == 24 && length == 16:
+		x.load("daddr")
+	default:
+		x.load(fmt.Sprintf("@%s,%d,%d", words(base, "ll", "nh", "th"), offset*8, length*8))
+	}
+}
+
+func (x *expressions) compare(equal bool, value []byte, r *Rule) {
+	is := " "
+	if !equal {
+		is = " != "
+		r.More = r.More || x.ports > 0
+	}
+	switch {
+	case x.ports > 0 && len(value) == 2*x.ports:
+		var ports []string
+		for i := range x.ports {
+			p := binary.BigEndian.Uint16(value[2*i:])
+			ports = append(ports, strconv.Itoa(int(p)))
+			if equal {
+				r.Ports = flow.NewPorts(append(r.Ports, p)...)
+			}
+		}
+		x.say("%s%s%s", x.loaded, is, strings.Join(ports, " dport "))
+	case x.proto && len(value) == 1:
+		if equal {
+			r.Protocol = protocol(value[0])
+		}
+		x.say("%s%s%s", x.loaded, is, protocol(value[0]))
+	case strings.HasSuffix(x.loaded, "addr"):
+		addr, ok := netip.AddrFromSlice(value)
+		if !ok {
+			x.say("%s%s0x%x", x.loaded, is, value)
+			return
+		}
+		x.say("%s%s%s", x.loaded, is, addr)
+	case strings.HasSuffix(x.loaded, "ifname"):
+		x.say("%s%s%q", x.loaded, is, strings.TrimRight(string(value), "\x00"))
+	default:
+		x.say("%s%s0x%x", x.loaded, is, value)
+	}
+}
+
+// verdict reads nested NFTA_DATA_VERDICT; an immediate without one loads a value.
+func (x *expressions) verdict(data []byte, r *Rule) {
+	nested, _ := values(data)
+	if _, ok := nested[unix.NFTA_DATA_VERDICT]; !ok {
+		x.load("value")
+		return
+	}
+	v, _ := values(nested[unix.NFTA_DATA_VERDICT])
+	switch code := int32(v.num(unix.NFTA_VERDICT_CODE)); code {
+	case nfDrop:
+		r.Drops = true
+		x.say("drop")
+	case nfAccept:
+		x.say("accept")
+	case nftJump, nftGoto:
+		x.say("jump %s", v.text(unix.NFTA_VERDICT_CHAIN))
+	default:
+		x.say("verdict %d", code)
+	}
+}
+
+// match is an extension of iptables in an nf_tables rule.
+func (x *expressions) match(name string, info []byte, r *Rule) {
+	ports, more := xtPorts(name, info)
+	r.Ports, r.More = flow.NewPorts(append(r.Ports, ports...)...), r.More || more
+	if len(ports) > 0 {
+		x.say("match %s %v", name, ports)
+		return
+	}
+	x.say("match %s", name)
+}
+
+func set(name string, a attrs) string {
+	if name == "lookup" {
+		return "@" + a.text(unix.NFTA_LOOKUP_SET)
+	}
+	return fmt.Sprintf("0x%x-0x%x", a.data(unix.NFTA_RANGE_FROM_DATA), a.data(unix.NFTA_RANGE_TO_DATA))
+}
+
+func words(n uint32, names ...string) string {
+	if int(n) < len(names) {
+		return names[n]
+	}
+	return strconv.Itoa(int(n))
+}
+
+func protocol(p uint8) string {
+	switch p {
+	case unix.IPPROTO_TCP:
+		return "tcp"
+	case unix.IPPROTO_UDP:
+		return "udp"
+	}
+	return strconv.Itoa(int(p))
+}
+
+// attrs are the attributes of one expression by type; what is absent is empty.
+type attrs map[uint16][]byte
+
+func values(data []byte) (attrs, error) {
+	ad, err := netlink.NewAttributeDecoder(data)
+	if err != nil {
+		return nil, err
+	}
+	a := attrs{}
+	for ad.Next() {
+		a[ad.Type()] = ad.Bytes()
+	}
+	return a, ad.Err()
+}
+
+func (a attrs) num(t uint16) uint32 {
+	if b := a[t]; len(b) == 4 {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (a attrs) long(t uint16) uint64 {
+	if b := a[t]; len(b) == 8 {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (a attrs) text(t uint16) string { return strings.TrimRight(string(a[t]), "\x00") }
+
+// data is a value in its NFTA_DATA_VALUE.
+func (a attrs) data(t uint16) []byte {
+	nested, _ := values(a[t])
+	return nested[unix.NFTA_DATA_VALUE]
+}

@@ -1,0 +1,56 @@
+package middlebox
+
+import (
+	"slices"
+	"time"
+
+	"halfopen/flow"
+)
+
+// Rule is a packet filter rule of this host, as far as it is understood: what it
+// does with packets that it matches, and which TCP ports it asks for.
+type Rule struct {
+	Family string `json:"family"` // ip, ip6, inet, arp, bridge, netdev; "ip legacy", "ip6 legacy" of iptables-legacy
+	Table  string `json:"table"`
+	Chain  string `json:"chain"`
+	// Handle names the rule for its lifetime in its table. 0 of the legacy
+	// tables, whose rules have none, and of a chain's policy.
+	Handle uint64 `json:"handle,omitempty"`
+	// Drops tells that matched packets are dropped or rejected by this rule
+	// itself, not by a chain that it jumps to.
+	Drops bool `json:"drops"`
+	// Protocol is what it asks for: tcp, udp, or a number; empty where it does not.
+	Protocol string `json:"protocol,omitempty"`
+	// Ports are those that it compares with. A rule without any may match every port.
+	Ports flow.Ports `json:"ports,omitempty"`
+	// More tells that it may match other ports than those: a set, a range or a
+	// negation stands there too.
+	More bool   `json:"more,omitempty"`
+	Text string `json:"text"` // in nft's words, as far as understood
+
+	// Traffic that it counted when it was read, nil where it does not count.
+	Packets *uint64 `json:"packets,omitempty"`
+	Bytes   *uint64 `json:"bytes,omitempty"`
+}
+
+// Concerns reports whether the rule may drop packets of a watched port.
+func (r Rule) Concerns(ports flow.Ports) bool {
+	if !r.Drops || r.Protocol != "" && r.Protocol != "tcp" {
+		return false
+	}
+	return len(r.Ports) == 0 || r.More || slices.ContainsFunc(r.Ports, ports.Has)
+}
+
+// RuleChange is a change of the ruleset, whoever made it.
+type RuleChange struct {
+	// Kind is NEW, DESTROY, or UPDATE of a chain's policy; WATCHING and OVERRUN
+	// as of an Event, without a rule.
+	Kind EventKind `json:"kind"`
+	Time time.Time `json:"time"` // when it was read
+	// Within is how much earlier it may have happened: 0 where the kernel tells
+	// of changes, the time since the last look where looks are compared.
+	Within time.Duration `json:"within_ns,omitempty"`
+	By     string        `json:"by,omitempty"` // name of the process that made it, where the kernel tells
+	PID    uint32        `json:"pid,omitempty"`
+	Rule   *Rule         `json:"rule,omitempty"`
+}

@@ -1,0 +1,234 @@
+package middlebox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"halfopen/netns"
+)
+
+// nfnlgrpNFTables is NFNLGRP_NFTABLES, include/uapi/linux/netfilter/nfnetlink.h.
+const nfnlgrpNFTables = 7
+
+// WatchRules calls fn for each rule that a namespace has, as PRESENT, and then
+// for each change of its packet filter, until ctx ends; then it returns nil. The
+// kernel tells of nf_tables, in which iptables-nft and firewalld work, at once
+// and with the process that did it. The tables of iptables-legacy are compared,
+// once every period; where nobody uses them they are not touched, since reading
+// one would make it.
+//
+// A table that vanishes with the process that owned it is not told by the
+// kernel. It needs CAP_NET_ADMIN.
+func WatchRules(ctx context.Context, ns *netns.NS, every time.Duration, fn func(RuleChange)) error {
+	ask, err := netns.Netlink(ns, unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return fmt.Errorf("watch rules: %w", err)
+	}
+	defer ask.Close()
+	conn, err := netns.Netlink(ns, unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return fmt.Errorf("watch rules: %w", err)
+	}
+	defer conn.Close()
+	if err := conn.SetReadBuffer(readBuffer); err != nil {
+		return fmt.Errorf("watch rules: %w", err)
+	}
+	if err := conn.JoinGroup(nfnlgrpNFTables); err != nil {
+		return fmt.Errorf("watch rules: %w", err)
+	}
+	legacy, err := openLegacy(ns)
+	if err != nil {
+		return fmt.Errorf("watch rules: %w", err)
+	}
+	defer legacy.close()
+	w := &ruleWatch{ask: ask, fn: fn, known: map[ruleName]Rule{}, legacy: legacy}
+	if err := w.begin(); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	return w.run(ctx, conn, every)
+}
+
+// ruleName names a rule of nf_tables in its namespace.
+type ruleName struct {
+	family, table string
+	handle        uint64
+}
+
+func nameOf(r Rule) ruleName { return ruleName{r.Family, r.Table, r.Handle} }
+
+// ruleWatch knows the rules, since the kernel tells of a removed one its handle
+// only.
+type ruleWatch struct {
+	ask     *netlink.Conn
+	fn      func(RuleChange)
+	known   map[ruleName]Rule
+	legacy  *legacyTables
+	pending []RuleChange // of the transaction whose end has not been told yet
+}
+
+func (w *ruleWatch) begin() error {
+	rules, err := w.list()
+	if err != nil {
+		return err
+	}
+	w.fn(RuleChange{Kind: Watching, Time: time.Now()})
+	for _, r := range rules {
+		w.known[nameOf(r)] = r
+		w.fn(RuleChange{Kind: Present, Time: time.Now(), Rule: &r})
+	}
+	return w.legacy.compare(func(c RuleChange) {
+		c.Kind = Present
+		w.fn(c)
+	})
+}
+
+func (w *ruleWatch) run(ctx context.Context, conn *netlink.Conn, every time.Duration) error {
+	for look, overrun := time.Now().Add(every), false; ; {
+		if now := time.Now(); !now.Before(look) {
+			if err := w.legacy.compare(w.fn); err != nil {
+				return fmt.Errorf("watch rules: %w", err)
+			}
+			look = now.Add(every)
+		}
+		if overrun && empty(conn) {
+			overrun = false
+			if err := w.again(); err != nil {
+				return err
+			}
+		}
+		if err := conn.SetReadDeadline(look); err != nil {
+			return fmt.Errorf("watch rules: %w", err)
+		}
+		if ctx.Err() != nil { // its deadline may have come before ours
+			return nil
+		}
+		msgs, err := conn.Receive()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, unix.ENOBUFS):
+			overrun = true
+			continue
+		case timedOut(err):
+			continue
+		case err != nil:
+			return fmt.Errorf("watch rules: %w", err)
+		}
+		for _, m := range msgs {
+			if err := w.message(m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func timedOut(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// message takes one message. The changes of a transaction come before the new
+// generation that tells who made them.
+func (w *ruleWatch) message(m netlink.Message) error {
+	if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {
+		return nil
+	}
+	now := time.Now()
+	switch m.Header.Type & 0xff {
+	case unix.NFT_MSG_NEWRULE:
+		r, err := decodeRule(m.Data)
+		if err != nil {
+			return err
+		}
+		w.known[nameOf(r)] = r
+		w.pending = append(w.pending, RuleChange{Kind: New, Time: now, Rule: &r})
+	case unix.NFT_MSG_DELRULE:
+		r, err := decodeRule(m.Data)
+		if err != nil {
+			return err
+		}
+		if full, ok := w.known[nameOf(r)]; ok {
+			r = full
+			delete(w.known, nameOf(r))
+		}
+		w.pending = append(w.pending, RuleChange{Kind: Destroy, Time: now, Rule: &r})
+	case unix.NFT_MSG_NEWCHAIN:
+		r, ok, err := decodePolicy(m.Data)
+		if err != nil {
+			return err
+		}
+		if ok {
+			w.pending = append(w.pending, RuleChange{Kind: Update, Time: now, Rule: &r})
+		}
+	case unix.NFT_MSG_NEWGEN:
+		by, pid, err := decodeGeneration(m.Data)
+		if err != nil {
+			return err
+		}
+		for _, c := range w.pending {
+			c.By, c.PID = by, pid
+			w.fn(c)
+		}
+		w.pending = w.pending[:0]
+	}
+	return nil
+}
+
+// again reads all rules after messages were lost, and tells what differs.
+func (w *ruleWatch) again() error {
+	now := time.Now()
+	w.pending = w.pending[:0]
+	w.fn(RuleChange{Kind: Overrun, Time: now})
+	rules, err := w.list()
+	if err != nil {
+		return err
+	}
+	gone := w.known
+	w.known = make(map[ruleName]Rule, len(rules))
+	for _, r := range rules {
+		w.known[nameOf(r)] = r
+		if _, ok := gone[nameOf(r)]; !ok {
+			w.fn(RuleChange{Kind: New, Time: now, Rule: &r})
+		}
+		delete(gone, nameOf(r))
+	}
+	for _, r := range gone {
+		w.fn(RuleChange{Kind: Destroy, Time: now, Rule: &r})
+	}
+	return nil
+}
+
+// listTries is how often a dump is begun anew because the ruleset changed in the
+// middle of it (EINTR, or NLM_F_DUMP_INTR).
+const listTries = 5
+
+func (w *ruleWatch) list() (rules []Rule, err error) {
+	var msgs []netlink.Message
+	for range listTries {
+		msgs, err = w.ask.Execute(netlink.Message{
+			Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE, Flags: netlink.Request | netlink.Dump},
+			Data:   []byte{unix.NFPROTO_UNSPEC, unix.NFNETLINK_V0, 0, 0},
+		})
+		if err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list rules: %w", err)
+	}
+	for _, m := range msgs {
+		r, err := decodeRule(m.Data)
+		if err != nil {
+			return nil, err
+		}
+		rules = append(rules, r)
+	}
+	return rules, nil
+}

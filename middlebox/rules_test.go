@@ -1,0 +1,199 @@
+package middlebox
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"halfopen/flow"
+	"halfopen/netns"
+)
+
+func newEmpty(t *testing.T) *netns.NS {
+	t.Helper()
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	return ns
+}
+
+// inside runs a program in the namespace. The packages iptables and nftables
+// have the ones that these tests need.
+func inside(t *testing.T, ns *netns.NS, command string) {
+	t.Helper()
+	args := strings.Fields(command)
+	cmd := exec.Command(args[0], args[1:]...)
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := ns.Start(cmd); err != nil {
+		t.Fatalf("%s: %v; install the packages iptables and nftables", command, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, &said)
+	}
+}
+
+// watchRules returns the changes one by one.
+func watchRules(t *testing.T, ns *netns.NS) func() RuleChange {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	changes, done := make(chan RuleChange, 100), make(chan error, 1)
+	go func() {
+		done <- WatchRules(ctx, ns, 50*time.Millisecond, func(c RuleChange) { changes <- c })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("watch: %v", err)
+		}
+	})
+	return func() RuleChange {
+		t.Helper()
+		select {
+		case c := <-changes:
+			return c
+		case err := <-done:
+			done <- nil
+			t.Fatalf("the watch ended: %v", err)
+		case <-time.After(10 * time.Second):
+			t.Fatal("no change was told within 10 s")
+		}
+		panic("not reached")
+	}
+}
+
+func TestRulesOfAnExperimenter(t *testing.T) {
+	for _, tt := range []struct {
+		name, before, add, remove string
+		want                      Rule
+		by                        string
+	}{
+		{
+			name: "iptables-nft", before: "iptables-nft -A INPUT -p udp -j ACCEPT",
+			add: "iptables-nft -I OUTPUT -p tcp --dport 5044 -j DROP", remove: "iptables-nft -D OUTPUT -p tcp --dport 5044 -j DROP",
+			want: Rule{Family: "ip", Table: "filter", Chain: "OUTPUT", Drops: true, Protocol: "tcp", Ports: flow.NewPorts(5044)}, by: "iptables-nft",
+		},
+		{
+			name: "multiport", before: "iptables-nft -N DOCKER-USER",
+			add: "iptables-nft -I DOCKER-USER -p tcp -m multiport --ports 5044,24224 -j REJECT", remove: "iptables-nft -F DOCKER-USER",
+			want: Rule{Family: "ip", Table: "filter", Chain: "DOCKER-USER", Drops: true, Protocol: "tcp", Ports: flow.NewPorts(5044, 24224)}, by: "iptables-nft",
+		},
+		{
+			name: "nft", before: "nft table inet x { chain y { type filter hook forward priority 0 ; } ; }",
+			add: "nft add rule inet x y ip daddr 10.0.0.1 tcp sport 5044 counter drop", remove: "nft delete table inet x",
+			want: Rule{Family: "inet", Table: "x", Chain: "y", Drops: true, Protocol: "tcp", Ports: flow.NewPorts(5044)}, by: "nft",
+		},
+		{
+			name: "nft set", before: "nft table ip6 x { chain y { type filter hook input priority 0 ; } ; }",
+			add: "nft add rule ip6 x y tcp dport { 5044, 5045 } reject", remove: "nft flush ruleset",
+			want: Rule{Family: "ip6", Table: "x", Chain: "y", Drops: true, Protocol: "tcp", More: true}, by: "nft",
+		},
+		{
+			name: "another protocol", before: "nft table ip x { chain y { type filter hook input priority 0 ; } ; }",
+			add: "nft add rule ip x y udp dport 5044 drop", remove: "nft flush chain ip x y",
+			want: Rule{Family: "ip", Table: "x", Chain: "y", Drops: true, Protocol: "udp", Ports: flow.NewPorts(5044)}, by: "nft",
+		},
+		{
+			name: "iptables-legacy", before: "iptables-legacy -w -A INPUT -p udp -j ACCEPT",
+			add: "iptables-legacy -w -I OUTPUT -p tcp --dport 5044 -j DROP", remove: "iptables-legacy -w -D OUTPUT -p tcp --dport 5044 -j DROP",
+			want: Rule{Family: "ip legacy", Table: "filter", Chain: "OUTPUT", Drops: true, Protocol: "tcp", Ports: flow.NewPorts(5044)},
+		},
+		{
+			name: "ip6tables-legacy, a chain", before: "ip6tables-legacy -w -N MINE",
+			add: "ip6tables-legacy -w -A MINE -p tcp -m multiport --sports 5044,9600:9700 -j DROP", remove: "ip6tables-legacy -w -F MINE",
+			want: Rule{Family: "ip6 legacy", Table: "filter", Chain: "MINE", Drops: true, Protocol: "tcp", Ports: flow.NewPorts(5044, 9600, 9700), More: true},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ns := newEmpty(t)
+			inside(t, ns, tt.before)
+			next := watchRules(t, ns)
+			if c := next(); c.Kind != Watching {
+				t.Fatalf("first %+v, want WATCHING", c)
+			}
+			inside(t, ns, tt.add)
+			c := next()
+			for c.Kind == Present || c.Kind == Update {
+				c = next()
+			}
+			check := func(kind EventKind) {
+				t.Helper()
+				if c.Kind != kind || c.Rule == nil {
+					t.Fatalf("%+v, want %s with a rule", c, kind)
+				}
+				got := *c.Rule
+				t.Logf("%s by %s[%d], within %s: %s", c.Kind, c.By, c.PID, c.Within, got.Text)
+				if c.By != tt.by || (tt.by != "") != (c.PID != 0) || (tt.by == "") != (c.Within > 0) {
+					t.Errorf("by %q[%d], within %s; want %q", c.By, c.PID, c.Within, tt.by)
+				}
+				if got.Text == "" {
+					t.Error("no text")
+				}
+				if got.Family != tt.want.Family || got.Table != tt.want.Table || got.Chain != tt.want.Chain || got.Drops != tt.want.Drops ||
+					got.Protocol != tt.want.Protocol || !slices.Equal(got.Ports, tt.want.Ports) || got.More != tt.want.More {
+					t.Errorf("rule %+v, want %+v", got, tt.want)
+				}
+				if want := tt.want.Protocol == "tcp"; got.Concerns(flow.NewPorts(5044)) != want {
+					t.Errorf("concerns 5044: %t, want %t", !want, want)
+				}
+			}
+			check(New)
+			inside(t, ns, tt.remove)
+			for c = next(); c.Kind == Update; {
+				c = next()
+			}
+			check(Destroy)
+		})
+	}
+}
+
+// Reading a legacy table makes it, with its hooks; a witness must not.
+func TestRulesMakeNoTable(t *testing.T) {
+	ns := newEmpty(t)
+	next := watchRules(t, ns)
+	next()
+	inside(t, ns, "nft table ip x { chain y { type filter hook input priority 0 ; policy drop ; } ; }")
+	c := next()
+	if c.Kind != Update || !c.Rule.Drops || c.Rule.Text != "policy drop" || !c.Rule.Concerns(flow.NewPorts(1)) {
+		t.Errorf("%+v, want the policy", c)
+	}
+	for _, f := range legacyFamilies {
+		names, err := os.ReadFile(ns.ProcRoot() + "/net/" + f.names)
+		if err != nil || len(names) > 0 {
+			t.Errorf("%s: tables %q, %v; want none", f.names, names, err)
+		}
+	}
+}
+
+func TestLegacyHostile(t *testing.T) {
+	for _, f := range legacyFamilies {
+		blob := make([]byte, f.ip+200)
+		for i := range blob {
+			if _, err := decodeLegacy(f, "filter", blob[:i], nil); err == nil && i > 0 {
+				t.Fatalf("%s: %d zeros were taken for rules", f.name, i)
+			}
+		}
+	}
+}
+
+func FuzzRule(f *testing.F) {
+	f.Add([]byte{2, 0, 0, 0})
+	f.Add([]byte("\x02\x00\x00\x00\x0b\x00\x01\x00filter\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_, _ = decodeRule(b)
+		_, _, _ = decodePolicy(b)
+		_, _, _ = decodeGeneration(b)
+		for _, fam := range legacyFamilies {
+			_, _ = decodeLegacy(fam, "filter", b, map[uint32]string{0: "INPUT"})
+		}
+		_, _ = xtPorts("tcp", b)
+		_, _ = xtPorts("multiport", b)
+	})
+}
