@@ -2,7 +2,6 @@ package logtail
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -10,39 +9,46 @@ import (
 // finished whose truncation is seen now.
 const copyAge = 10 * time.Second
 
-// drain hands on what f holds up to its size now.
-func (t *tail) drain(f *file) error {
-	info, err := f.stat()
-	if err != nil {
-		t.readTrouble(f, err)
-		return nil
-	}
-	for {
+// drain hands on what f holds, and no more once left, in bytes, is used up. It
+// reads before it asks for the size: mostly there is one chunk, and lines wait
+// for nothing. In the end it stops at the size that f has then, or a writer that
+// never pauses would keep it for ever.
+func (t *tail) drain(f *file, left *int64) error {
+	for end := int64(-1); ; {
 		fresh, ok, err := f.next(t.buf)
 		switch {
 		case err != nil:
 			t.readTrouble(f, err)
 			return nil
 		case !ok:
-			if err := t.truncated(f, info.size); err != nil {
+			if err := t.truncated(f); err != nil {
 				return err
 			}
-			if info, err = f.stat(); err != nil {
-				t.readTrouble(f, err)
-				return nil
-			}
+			end = -1
 			continue
 		case len(fresh) == 0:
 			return nil
 		}
 		f.trouble = ""
 		n := len(fresh)
+		more := len(f.mark)+n == len(t.buf)
+		if more && end < 0 {
+			info, err := f.stat()
+			if err != nil {
+				t.readTrouble(f, err)
+				return nil
+			}
+			end = info.size
+			f.seen = end
+		}
 		if err := f.split.feed(fresh); err != nil {
 			return err
 		}
 		f.advance(t.buf, n)
-		if f.off >= info.size {
-			return nil // more than that has its own event
+		t.save(f)
+		*left -= int64(n)
+		if t.ending && (!more || f.off >= end) || *left <= 0 {
+			return nil
 		}
 	}
 }
@@ -55,9 +61,9 @@ func (t *tail) readTrouble(f *file, err error) {
 	}
 }
 
-// truncated starts f again at its beginning. size is the last that was seen of
-// it; if it was beyond the position, that much at least is lost.
-func (t *tail) truncated(f *file, size int64) error {
+// truncated starts f again at its beginning. If the size that was seen last is
+// beyond the position, that much at least is lost.
+func (t *tail) truncated(f *file) error {
 	end, from, err := t.recover(f)
 	if err != nil {
 		return err
@@ -70,12 +76,13 @@ func (t *tail) truncated(f *file, size int64) error {
 		why = fmt.Sprintf("truncated after it was copied; %d bytes were read from the copy %s; what was written between the copy and the truncation cannot be known", end-f.off, from)
 	}
 	lost := int64(-1)
-	if now, err := f.stat(); err == nil && now.size < f.off && size > end {
-		lost = size - end // seen before the truncation, never read
+	if now, err := f.stat(); err == nil && now.size < f.off && f.seen > end {
+		lost = f.seen - end // seen before the truncation, never read
 	}
 	t.gap(lost, why)
 	t.note("truncated at offset %d, inode %d", f.off, f.info.id.ino)
 	f.restart()
+	t.save(f)
 	return nil
 }
 
@@ -86,7 +93,7 @@ func (t *tail) truncated(f *file, size int64) error {
 func (t *tail) recover(f *file) (end int64, from string, err error) {
 	end = f.off
 	for _, s := range siblings(t.path) {
-		if slices.ContainsFunc(t.known, s.info.same) || s.info.changed.Before(t.seen.Add(-copyAge)) {
+		if m, known := t.known.get(s.info); known && !m.copy || s.info.changed.Before(t.seen.Add(-copyAge)) {
 			continue
 		}
 		c, err := openFile(s.path)
@@ -94,7 +101,7 @@ func (t *tail) recover(f *file) (end int64, from string, err error) {
 			continue // renamed or compressed meanwhile
 		}
 		if f.copied(c) {
-			remember(&t.copies, c.info) // or it would be taken for a file that was rotated away
+			t.known.copied(c.info) // or it would be taken for a file that was rotated away
 			reached, ok := end, false
 			if from == "" {
 				reached, ok, err = t.readCopy(f, c)

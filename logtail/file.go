@@ -19,11 +19,14 @@ type file struct {
 	fd      int
 	path    string // that it was opened by
 	info    fileInfo
+	serial  int    // of the files in the order of reading
 	off     int64  // next byte to read
+	seen    int64  // size when it was asked for last
 	mark    []byte // the bytes before off, at most markSize
 	head    []byte // the first bytes of what it holds now, at most markSize
 	split   splitter
 	active  time.Time // when it last gave a byte
+	settled bool      // it was rotated away long ago: its unfinished line stays so
 	trouble string    // read error already noted
 }
 
@@ -110,7 +113,7 @@ func (f *file) seek(off int64) bool {
 
 // restart goes back to the beginning, after a truncation.
 func (f *file) restart() {
-	f.off, f.mark, f.head, f.active = 0, f.mark[:0], f.head[:0], time.Now()
+	f.off, f.seen, f.mark, f.head, f.active = 0, 0, f.mark[:0], f.head[:0], time.Now()
 	f.split.inode = f.info.id.ino
 	f.split.rewind(0)
 }
@@ -124,6 +127,13 @@ func (f *file) copied(c *file) bool {
 		return false
 	}
 	return bytes.Equal(buf[:n], f.head[:n]) && (n == markSize || bytes.IndexByte(buf[:n], '\n') >= 0)
+}
+
+// hasLine reports whether the first line is whole, as far as copied looks.
+func (f *file) hasLine() bool {
+	buf := make([]byte, markSize)
+	n, err := f.pread(buf, 0)
+	return err == nil && (n == markSize || bytes.IndexByte(buf[:n], '\n') >= 0)
 }
 
 // lineStart finds where the line that reaches over end begins. It looks back

@@ -20,6 +20,9 @@ const patience = 20 * time.Second
 // never is a Poll that does not come: what is seen is seen by file events.
 const never = time.Hour
 
+// follower is what Follow and its like have in common.
+type follower func(context.Context, logtail.Config, logtail.Handler) error
+
 // got is one call of a Handler.
 type got struct {
 	line logtail.Line
@@ -41,16 +44,16 @@ type following struct {
 
 func follow(t *testing.T, cfg logtail.Config) *following {
 	t.Helper()
-	return followWith(t, cfg, func() {})
+	return followWith(t, logtail.Follow, cfg)
 }
 
-// followWith runs first on the goroutine of Follow.
-func followWith(t *testing.T, cfg logtail.Config, first func()) *following {
+// followWith runs any of the followers.
+func followWith(t *testing.T, run follower, cfg logtail.Config) *following {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &following{t: t, path: cfg.Path, calls: make(chan got, 1<<16), cancel: cancel, done: make(chan error, 1)}
 	go func() {
-		first()
-		f.done <- logtail.Follow(ctx, cfg, logtail.Handler{
+		f.done <- run(ctx, cfg, logtail.Handler{
 			Line: func(l logtail.Line) error { f.calls <- got{line: l, text: string(l.Bytes)}; return nil },
 			Gap:  func(g logtail.Gap) { f.calls <- got{gap: &g} },
 			Note: func(s string) { f.calls <- got{note: s} },
@@ -210,12 +213,12 @@ func TestFollowStart(t *testing.T) {
 	}{
 		{"now, with the line being written", nil, []string{"thr"}},
 		{"beginning", logtail.FromBeginning, []string{"one", "two", "thr"}},
-		{"offset", logtail.FromOffset{Inode: ino, Offset: 4}, []string{"two", "thr"}},
-		{"offset of the partial line", logtail.FromOffset{Inode: ino, Offset: 8}, []string{"thr"}},
-		{"offset within a line", logtail.FromOffset{Inode: ino, Offset: 5}, []string{"gap", "one", "two", "thr"}},
-		{"offset beyond the end", logtail.FromOffset{Inode: ino, Offset: 99}, []string{"gap", "one", "two", "thr"}},
-		{"offset negative", logtail.FromOffset{Inode: ino, Offset: -1}, []string{"gap", "one", "two", "thr"}},
-		{"another inode", logtail.FromOffset{Inode: ino + 1000, Offset: 4}, []string{"gap", "one", "two", "thr"}},
+		{"offset", logtail.Position{Inode: ino, Offset: 4}, []string{"two", "thr"}},
+		{"offset of the partial line", logtail.Position{Inode: ino, Offset: 8}, []string{"thr"}},
+		{"offset within a line", logtail.Position{Inode: ino, Offset: 5}, []string{"gap", "one", "two", "thr"}},
+		{"offset beyond the end", logtail.Position{Inode: ino, Offset: 99}, []string{"gap", "one", "two", "thr"}},
+		{"offset negative", logtail.Position{Inode: ino, Offset: -1}, []string{"gap", "one", "two", "thr"}},
+		{"another inode", logtail.Position{Inode: ino + 1000, Offset: 4}, []string{"gap", "one", "two", "thr"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -245,7 +248,7 @@ func TestFollowResumesInRotatedFile(t *testing.T) {
 	must(t, os.Rename(path, path+".1"))
 	awaitTick()
 	write(t, path, "four\n")
-	f := follow(t, logtail.Config{Path: path, Poll: never, From: logtail.FromOffset{Inode: ino, Offset: 4}})
+	f := follow(t, logtail.Config{Path: path, Poll: never, From: logtail.Position{Inode: ino, Offset: 4}})
 	f.want("two", "three", "four")
 	write(t, path, "five\n")
 	f.want("five")

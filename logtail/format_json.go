@@ -3,7 +3,9 @@ package logtail
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 )
@@ -27,6 +29,10 @@ func detectJSON(line []byte) Format {
 		return BeatsECS
 	case has("timestamp") && has("level") && has("message"):
 		return BeatsJSON
+	case gjson.GetBytes(line, "timeMillis").Type == gjson.Number && has("logEvent.message"):
+		return LogstashJSON
+	case has("__CURSOR") && has(journalTime):
+		return Journal
 	}
 	return Plain
 }
@@ -46,7 +52,10 @@ func parseDocker(line []byte) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	e := Entry{Stream: stream, Partial: !strings.HasSuffix(log, "\n"), Message: strings.TrimRight(log, "\r\n")}
+	e := Entry{Stream: stream, Message: log, Partial: !strings.HasSuffix(log, "\n")}
+	if !e.Partial {
+		e.Message = strings.TrimRight(log, "\r\n")
+	}
 	err = e.timeField(line, "time")
 	return e, err
 }
@@ -87,10 +96,59 @@ func parseBeats(line []byte, timeKey string, levelKeys ...string) (Entry, error)
 	return e, err
 }
 
+// parseLogstashJSON reads a line of Logstash with log.format: json
+// (logstash-core, org/logstash/log/CustomLogEventSerializer.java).
+func parseLogstashJSON(line []byte) (Entry, error) {
+	if !isObject(line) {
+		return Entry{}, errNoObject
+	}
+	message, err := field(line, "logEvent.message", true)
+	if err != nil {
+		return Entry{}, err
+	}
+	e := Entry{Message: message}
+	level, err := field(line, "level", false)
+	if err == nil && level != "" {
+		err = e.setLevel(level)
+	}
+	if err != nil {
+		return Entry{}, err
+	}
+	raw := gjson.GetBytes(line, "timeMillis").Raw
+	millis, err := strconv.ParseInt(raw, 10, 64)
+	if err != nil {
+		return Entry{}, fmt.Errorf("timeMillis %s: want milliseconds since 1970", quote([]byte(raw)))
+	}
+	e.Time, e.RawTime = time.UnixMilli(millis).UTC(), raw
+	return e, nil
+}
+
 var errNoObject = errors.New("not a JSON object")
 
 func isObject(line []byte) bool {
-	return len(line) > 0 && line[0] == '{' && gjson.ValidBytes(line)
+	return len(line) > 0 && line[0] == '{' && shallow(line) && gjson.ValidBytes(line)
+}
+
+// maxDepth is how deep lists and objects may lie in each other. gjson's check
+// recurs: a line of 1 MiB of "[" would take 130 MiB of stack.
+const maxDepth = 64
+
+func shallow(line []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(line) && depth <= maxDepth; i++ {
+		switch c := line[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return depth <= maxDepth
 }
 
 func (e *Entry) timeField(line []byte, key string) error {

@@ -3,6 +3,8 @@ package logtail
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,17 +20,53 @@ const (
 	BeatsJSON     Format = "beats-json"     // Filebeat 6 and 7 with logging.json
 	BeatsECS      Format = "beats-ecs"      // Filebeat 8 and later, 7 with logging.ecs
 	LogstashPlain Format = "logstash-plain" // Logstash, log.format plain
+	LogstashJSON  Format = "logstash-json"  // Logstash, log.format json
+	Kernel        Format = "kernel"         // /dev/kmsg: "prio,seq,usec,flags;message", properties after a space
+	Journal       Format = "journal"        // journalctl -o json
+	ALB           Format = "alb"            // access log of an AWS Application Load Balancer
+	AccessLog     Format = "access"         // access log of nginx or Apache, common or combined
+	Stamped       Format = "stamped"        // an RFC 3339 time, a space, the message
 )
+
+// formats are all of them, by name.
+var formats = map[Format]func(line []byte) (Entry, error){
+	Plain:         func(line []byte) (Entry, error) { return Entry{Message: string(line)}, nil },
+	DockerJSON:    parseDocker,
+	CRI:           parseCRI,
+	BeatsText:     parseBeatsText,
+	BeatsJSON:     parseBeatsJSON,
+	BeatsECS:      parseBeatsECS,
+	LogstashPlain: parseLogstash,
+	LogstashJSON:  parseLogstashJSON,
+	Kernel:        parseKernel,
+	Journal:       parseJournal,
+	ALB:           parseALB,
+	AccessLog:     parseAccess,
+	Stamped:       parseStamped,
+}
 
 // Entry is what one line says.
 type Entry struct {
-	Time    time.Time // UTC; zero: the line carries none
-	RawTime string    // as written
-	NoZone  bool      // RawTime names no zone: Time is its digits read as UTC, and may be hours off
-	Stream  string    // stdout or stderr, where a container engine wrote the line
-	Level   string    // lower case: debug, info, warn, error …
-	Message string    // may be in a Format of its own, behind a container engine's
-	Partial bool      // the engine split the message; the next line of the stream goes on
+	Time    time.Time     // UTC; zero: the line carries none
+	RawTime string        // as written
+	NoZone  bool          // RawTime names no zone: Time is its digits read as UTC, and may be hours off
+	Uptime  time.Duration // of the kernel's log: since boot, which it has instead of Time
+	Stream  string        // stdout or stderr, where a container engine wrote the line
+	Level   string        // lower case: debug, info, warn, error …
+	Message string        // may be in a Format of its own, behind a container engine's
+	Partial bool          // the message goes on in the next line of the stream
+}
+
+// ParseFormat gives the format of this name; "" and "auto" mean that it is
+// detected line by line, and give "". The error lists the names.
+func ParseFormat(name string) (Format, error) {
+	if name == "" || name == "auto" {
+		return "", nil
+	}
+	if formats[Format(name)] == nil {
+		return "", fmt.Errorf("no format of log lines is named %q; want auto or one of %v", name, slices.Sorted(maps.Keys(formats)))
+	}
+	return Format(name), nil
 }
 
 // Detect tells by looking at a line which format it has; Plain if it has none
@@ -45,13 +83,19 @@ func Detect(line []byte) Format {
 		if _, err := parseLogstash(line); err == nil {
 			return LogstashPlain
 		}
+	case c == 'h' || c == 'g' || c == 'w':
+		if _, err := parseALB(line); err == nil {
+			return ALB
+		}
 	case '0' <= c && c <= '9':
-		if _, err := parseCRI(line); err == nil {
-			return CRI
+		for _, f := range []Format{CRI, BeatsText, Stamped, Kernel} {
+			if _, err := formats[f](line); err == nil {
+				return f
+			}
 		}
-		if _, err := parseBeatsText(line); err == nil {
-			return BeatsText
-		}
+	}
+	if _, err := parseAccess(line); err == nil {
+		return AccessLog
 	}
 	return Plain
 }
@@ -60,32 +104,25 @@ func Detect(line []byte) Format {
 // quotes the line, at most 200 bytes of it.
 func (f Format) Parse(line []byte) (Entry, error) {
 	line = trimEnd(line)
-	var (
-		e   Entry
-		err error
-	)
-	switch f {
-	case Plain:
-		e.Message = string(line)
-	case DockerJSON:
-		e, err = parseDocker(line)
-	case CRI:
-		e, err = parseCRI(line)
-	case BeatsText:
-		e, err = parseBeatsText(line)
-	case BeatsJSON:
-		e, err = parseBeatsJSON(line)
-	case BeatsECS:
-		e, err = parseBeatsECS(line)
-	case LogstashPlain:
-		e, err = parseLogstash(line)
-	default:
+	parse := formats[f]
+	if parse == nil {
 		return Entry{}, fmt.Errorf("parse a log line: no format is named %q", string(f))
 	}
+	e, err := parse(line)
 	if err != nil {
 		return Entry{}, fmt.Errorf("parse %s line %s: %w", f, quote(line), err)
 	}
 	return e, nil
+}
+
+// in gives the time, with the digits of one that names no zone read in zone.
+func (e Entry) in(zone *time.Location) time.Time {
+	if !e.NoZone {
+		return e.Time
+	}
+	y, m, d := e.Time.Date()
+	h, min, sec := e.Time.Clock()
+	return time.Date(y, m, d, h, min, sec, e.Time.Nanosecond(), zone).UTC()
 }
 
 // quote quotes at most 200 bytes of a line.

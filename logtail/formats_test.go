@@ -78,11 +78,63 @@ var formatLines = []struct {
 		"logstash 6, padded logger", "[2017-11-29T13:58:22,271][WARN ][logstash.inputs.beats    ] Could not retrieve", logtail.LogstashPlain,
 		logtail.Entry{Time: at("2017-11-29T13:58:22.271Z"), RawTime: "2017-11-29T13:58:22,271", NoZone: true, Level: "warn", Message: "Could not retrieve"}, "",
 	},
+	{
+		"logstash 7, json", `{"level":"INFO","loggerName":"org.logstash.beats.BeatsHandler","timeMillis":1594974961328,"thread":"defaultEventExecutorGroup-4-1","logEvent":{"message":"[local: 10.51.0.2:5044, remote: 10.50.0.2:33342] Handling exception: Connection reset by peer"}}`, logtail.LogstashJSON,
+		logtail.Entry{Time: at("2020-07-17T08:36:01.328Z"), RawTime: "1594974961328", Level: "info", Message: "[local: 10.51.0.2:5044, remote: 10.50.0.2:33342] Handling exception: Connection reset by peer"}, "logstash-reset",
+	},
+	{
+		"kernel", "4,12345,5140900123,-;TCP: request_sock_TCP: Possible SYN flooding on port 24224. Sending cookies.", logtail.Kernel,
+		logtail.Entry{RawTime: "5140900123", Uptime: 5140900123 * time.Microsecond, Level: "warning", Message: "TCP: request_sock_TCP: Possible SYN flooding on port 24224. Sending cookies."}, "kernel-syn-flood",
+	},
+	{
+		"kernel, more fields, escaped", `30,340,5690716,-,caller=T42;a\x0atab\x09back\x5cslash \x`, logtail.Kernel,
+		logtail.Entry{RawTime: "5690716", Uptime: 5690716 * time.Microsecond, Level: "info", Message: "a\ntab\tback\\slash \\x"}, "",
+	},
+	{
+		"kernel, fragment", "6,339,1,c;one ", logtail.Kernel,
+		logtail.Entry{RawTime: "1", Uptime: time.Microsecond, Level: "info", Message: "one ", Partial: true}, "",
+	},
+	{
+		"journal", `{"__CURSOR":"s=63ad;i=3","__REALTIME_TIMESTAMP":"1795277679947600","_SOURCE_REALTIME_TIMESTAMP":"1795277679945728","PRIORITY":"3","MESSAGE":"nf_conntrack: nf_conntrack: table full, dropping packet"}`, logtail.Journal,
+		logtail.Entry{Time: at("2026-11-21T16:14:39.945728Z"), RawTime: "1795277679945728", Level: "err", Message: "nf_conntrack: nf_conntrack: table full, dropping packet"}, "kernel-conntrack-full",
+	},
+	{
+		"journal, bytes", `{"__CURSOR":"s=63ad;i=4","__REALTIME_TIMESTAMP":"1795277679947954","MESSAGE":[98,105,110,255,0,97]}`, logtail.Journal,
+		logtail.Entry{Time: at("2026-11-21T16:14:39.947954Z"), RawTime: "1795277679947954", Message: "bin\xff\x00a"}, "",
+	},
+	{
+		"journal, more than one, and one too long", `{"__CURSOR":"s=63ad;i=5","__REALTIME_TIMESTAMP":"1795277679947954","MESSAGE":["one",[116,119,111],null]}`, logtail.Journal,
+		logtail.Entry{Time: at("2026-11-21T16:14:39.947954Z"), RawTime: "1795277679947954", Message: "one\ntwo\n"}, "",
+	},
+	{
+		"alb", albLine, logtail.ALB,
+		logtail.Entry{Time: at("2024-06-10T13:50:58.480543Z"), RawTime: "2024-06-10T13:50:58.480543Z", Message: albLine}, "alb-502",
+	},
+	{
+		"alb, healthy", `h2 2024-06-10T13:50:58.480543Z app/web/50dc 192.0.2.1:2817 10.0.0.1:80 0.000 0.440 0.000 200 200 1107 11912 "GET https://example.com:443/502 HTTP/2.0" "-" - -`, logtail.ALB,
+		logtail.Entry{
+			Time: at("2024-06-10T13:50:58.480543Z"), RawTime: "2024-06-10T13:50:58.480543Z",
+			Message: `h2 2024-06-10T13:50:58.480543Z app/web/50dc 192.0.2.1:2817 10.0.0.1:80 0.000 0.440 0.000 200 200 1107 11912 "GET https://example.com:443/502 HTTP/2.0" "-" - -`,
+		}, "",
+	},
+	{
+		"nginx, combined", accessLine, logtail.AccessLog,
+		logtail.Entry{Time: at("2026-11-21T11:00:00Z"), RawTime: "21/Nov/2026:12:00:00 +0100", Message: accessLine}, "",
+	},
+	{
+		"time and message", "2026-11-21T12:00:00.123456+01:00 web kernel: e1000e: eth1 NIC Link is Down", logtail.Stamped,
+		logtail.Entry{Time: at("2026-11-21T11:00:00.123456Z"), RawTime: "2026-11-21T12:00:00.123456+01:00", Message: "web kernel: e1000e: eth1 NIC Link is Down"}, "kernel-link-down",
+	},
 	{"stack trace", "\tat sun.nio.ch.FileDispatcherImpl.read0(Native Method) ~[?:1.8.0_131]", logtail.Plain, logtail.Entry{Message: "\tat sun.nio.ch.FileDispatcherImpl.read0(Native Method) ~[?:1.8.0_131]"}, ""},
 	{"other json", `{"msg":"hello"}`, logtail.Plain, logtail.Entry{Message: `{"msg":"hello"}`}, ""},
 	{"torn json", `{"log":"x\n","stream":"stdout","time":"2026-`, logtail.Plain, logtail.Entry{Message: `{"log":"x\n","stream":"stdout","time":"2026-`}, ""},
 	{"empty", "", logtail.Plain, logtail.Entry{}, ""},
 }
+
+const (
+	albLine    = `https 2024-06-10T13:50:58.480543Z app/web/50dc6c495c0c9188 192.0.2.1:2817 10.0.0.1:80 0.001 0.001 -1 502 - 298 679 "GET https://example.com:443/ HTTP/1.1" "curl/7.46.0" ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2`
+	accessLine = `2001:db8::1 - frank [21/Nov/2026:12:00:00 +0100] "POST /_bulk HTTP/1.1" 502 157 "-" "Filebeat/8.12.0"`
+)
 
 func at(s string) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, s)
@@ -135,6 +187,19 @@ func TestParseQuotesBadInput(t *testing.T) {
 		{logtail.BeatsECS, `{"message":"x"}`, `"@timestamp"`},
 		{logtail.LogstashPlain, "[a][b] c", "want [time]"},
 		{logtail.LogstashPlain, "[yesterday][INFO ][x] c", `time "yesterday"`},
+		{logtail.LogstashJSON, `{"timeMillis":1.5,"logEvent":{"message":"x"}}`, "timeMillis"},
+		{logtail.LogstashJSON, `{"timeMillis":1,"logEvent":"x"}`, `"logEvent.message"`},
+		{logtail.Kernel, "6,339,-1,-;x", "want priority"},
+		{logtail.Kernel, "6,339,18446744073709551615,-;x", "292 years"},
+		{logtail.Journal, `{"MESSAGE":[256],"__REALTIME_TIMESTAMP":"1"}`, "no byte"},
+		{logtail.Journal, `{"MESSAGE":{},"__REALTIME_TIMESTAMP":"1"}`, "neither text nor"},
+		{logtail.Journal, `{"MESSAGE":"x"}`, `"__REALTIME_TIMESTAMP"`},
+		{logtail.Journal, strings.Repeat("[", 1<<20), "not a JSON object"},
+		{logtail.ALB, "tcp 2024-06-10T13:50:58Z app/x", `type "tcp"`},
+		{logtail.ALB, "http 2024-06-10T13:50:58Z net/x", "app/"},
+		{logtail.AccessLog, `a b c [today] "GET" 200`, `time "today"`},
+		{logtail.AccessLog, `a [21/Nov/2026:12:00:00 +0000] "GET" 200`, "want host"},
+		{logtail.Stamped, "2024-06-10T13:50:58Z", "no space"},
 		{"morse", ".-", `"morse"`},
 		{logtail.CRI, strings.Repeat("x", 5000), "(5000 bytes)"},
 	} {
@@ -171,10 +236,22 @@ func fuzzFormat(f *testing.F, format logtail.Format) {
 			t.Errorf("time in %v", e.Time.Location())
 		}
 		found := logtail.Detect(line)
-		if _, err := found.Parse(line); err != nil && found != logtail.DockerJSON && found != logtail.BeatsECS && found != logtail.BeatsJSON {
+		// Of JSON, Detect looks at the keys alone.
+		if _, err := found.Parse(line); err != nil && line[0] != '{' {
 			t.Errorf("detected %s, and: %v", found, err)
 		}
 	})
+}
+
+func TestParseFormat(t *testing.T) {
+	for name, want := range map[string]logtail.Format{"": "", "auto": "", "cri": logtail.CRI, "kernel": logtail.Kernel} {
+		if got, err := logtail.ParseFormat(name); got != want || err != nil {
+			t.Errorf("ParseFormat(%q) = %q, %v", name, got, err)
+		}
+	}
+	if _, err := logtail.ParseFormat("morse"); err == nil || !strings.Contains(err.Error(), "beats-ecs") || !strings.Contains(err.Error(), `"morse"`) {
+		t.Errorf("%v", err)
+	}
 }
 
 func FuzzParsePlain(f *testing.F)         { fuzzFormat(f, logtail.Plain) }
@@ -184,3 +261,9 @@ func FuzzParseBeatsText(f *testing.F)     { fuzzFormat(f, logtail.BeatsText) }
 func FuzzParseBeatsJSON(f *testing.F)     { fuzzFormat(f, logtail.BeatsJSON) }
 func FuzzParseBeatsECS(f *testing.F)      { fuzzFormat(f, logtail.BeatsECS) }
 func FuzzParseLogstashPlain(f *testing.F) { fuzzFormat(f, logtail.LogstashPlain) }
+func FuzzParseLogstashJSON(f *testing.F)  { fuzzFormat(f, logtail.LogstashJSON) }
+func FuzzParseKernel(f *testing.F)        { fuzzFormat(f, logtail.Kernel) }
+func FuzzParseJournal(f *testing.F)       { fuzzFormat(f, logtail.Journal) }
+func FuzzParseALB(f *testing.F)           { fuzzFormat(f, logtail.ALB) }
+func FuzzParseAccessLog(f *testing.F)     { fuzzFormat(f, logtail.AccessLog) }
+func FuzzParseStamped(f *testing.F)       { fuzzFormat(f, logtail.Stamped) }

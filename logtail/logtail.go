@@ -1,9 +1,17 @@
-// Package logtail gives the lines of a growing log and loses none in silence: it
-// keeps reading the file it holds through renames, deletion and compression,
-// takes up the file that comes in its place, notices truncation, and reports
-// what it could not read as a Gap. Beside that it tells what a line says about
-// its time and message (Detect, Format.Parse) and which lines mean something
-// for a TCP connection that ships logs (Match).
+// Package logtail gives the lines of a growing log and loses none in silence.
+// Follow reads a file by its name: it keeps reading the one it holds through
+// renames, deletion and compression, takes up the one that comes in its place,
+// notices truncation, and reports what it could not read as a Gap. FollowGlob
+// does so for all files that match a pattern; FollowKernel, FollowJournal and
+// FollowStream read what is no file.
+//
+// A handler that is slow makes reading lag: a file, the kernel's ring and the
+// journal are the buffer, and memory does not grow. What is deleted, truncated
+// or overwritten before it was reached is a Gap. A stream has no buffer but a
+// bounded queue.
+//
+// A Decoder tells what a line says about its time and message, and a Matcher
+// which of them mean something for a TCP connection that ships logs.
 package logtail
 
 import (
@@ -30,6 +38,7 @@ type Line struct {
 type Gap struct {
 	File  string // path as followed
 	Bytes int64  // that are known to be lost; -1 when their number, perhaps 0, cannot be known
+	Lines int64  // or records, that are known to be lost; 0 where only Bytes tells
 	Why   string // one sentence
 }
 
@@ -58,24 +67,32 @@ const (
 	FromBeginning               // at the first byte
 )
 
-// FromOffset continues where an earlier Follow ended: Offset is the end of the
-// last whole line of the newest file (Line.Offset + Line.Size).
-// If the name has been rotated away since, the file is looked for beside it
-// (name.1, name-20261121), and every later one that is still there is read too.
-type FromOffset struct {
-	Inode  uint64
-	Offset int64 // bytes
-}
+// LastLines begins that many lines before the end. It looks into the files that
+// were rotated away, uncompressed, as far as the newest has fewer.
+type LastLines int
 
-func (Whence) start()     {}
-func (FromOffset) start() {}
+// LastDuration begins at the first line that is younger than that by the time
+// it carries, looking into rotated files as LastLines does. It finds the place
+// by a few reads, however large the file. Where no line carries a time it
+// begins at most 1 MiB before the end, and a note says so.
+type LastDuration time.Duration
+
+func (LastLines) start()    {}
+func (LastDuration) start() {}
+func (Whence) start()       {}
 
 // Config says what to follow.
 type Config struct {
-	// Path names the log. Neither it nor its directory need exist yet.
+	// Path names the log: a file, which need not exist yet, nor its directory; a
+	// pattern, a unit or a device where another follower than Follow says so.
 	Path string
 	// From is FromNow if nil.
 	From Start
+	// Positions, if set, comes first: where it has a position for the log,
+	// reading begins there, unless From is a Position itself. It is kept up to
+	// date in memory with every read, under the absolute path ("journal:UNIT"
+	// for a journal); its owner calls Save.
+	Positions *Positions
 	// MaxLine is the most bytes of one line that are kept, newline not counted;
 	// 1 MiB if 0. It bounds the memory of Follow.
 	MaxLine int
@@ -107,24 +124,32 @@ const (
 // than a regular file when it starts, or if h.Line does. Trouble with the file
 // is no error: it is noted and tried again.
 func Follow(ctx context.Context, cfg Config, h Handler) error {
-	t, err := newTail(cfg, h)
+	if err := prepare(&cfg, &h); err != nil {
+		return err
+	}
+	path, err := absolute(cfg.Path)
 	if err != nil {
 		return err
 	}
-	defer t.close()
-	return t.run(ctx)
+	g := newGroup(cfg, h)
+	defer g.close()
+	if err := g.follow(cfg.Path, path, cfg.From); err != nil {
+		return err
+	}
+	return g.run(ctx)
 }
 
-func newTail(cfg Config, h Handler) (*tail, error) {
+// prepare checks what a follower was given and puts the defaults in.
+func prepare(cfg *Config, h *Handler) error {
 	switch {
 	case cfg.Path == "":
-		return nil, errors.New("follow a log: Path is empty")
+		return errors.New("follow a log: Path is empty")
 	case cfg.MaxLine < 0:
-		return nil, fmt.Errorf("follow %q: MaxLine is %d, want 0 or more", cfg.Path, cfg.MaxLine)
+		return fmt.Errorf("follow %q: MaxLine is %d, want 0 or more", cfg.Path, cfg.MaxLine)
 	case cfg.Poll < 0:
-		return nil, fmt.Errorf("follow %q: Poll is %v, want 0 or more", cfg.Path, cfg.Poll)
+		return fmt.Errorf("follow %q: Poll is %v, want 0 or more", cfg.Path, cfg.Poll)
 	case h.Line == nil:
-		return nil, fmt.Errorf("follow %q: Handler has no Line", cfg.Path)
+		return fmt.Errorf("follow %q: Handler has no Line", cfg.Path)
 	}
 	if cfg.From == nil {
 		cfg.From = FromNow
@@ -141,16 +166,18 @@ func newTail(cfg Config, h Handler) (*tail, error) {
 	if h.Note == nil {
 		h.Note = func(string) {}
 	}
-	// Not filepath.Abs: it would clean "link/../log", which means another file.
-	path := cfg.Path
-	if path[0] != '/' {
-		wd, err := os.Getwd()
-		if err != nil {
-			return nil, fmt.Errorf("follow %q: find the working directory: %w", cfg.Path, err)
-		}
-		path = wd + "/" + path
+	return nil
+}
+
+// absolute is not filepath.Abs, which would clean "link/../log": that means
+// another file.
+func absolute(path string) (string, error) {
+	if path[0] == '/' {
+		return path, nil
 	}
-	t := &tail{cfg: cfg, h: h, path: path, buf: make([]byte, markSize+chunkSize)}
-	t.watch = newWatcher(path, func(s string) { t.note("%s", s) })
-	return t, nil
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("follow %q: find the working directory: %w", path, err)
+	}
+	return wd + "/" + path, nil
 }

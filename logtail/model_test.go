@@ -37,17 +37,20 @@ type record struct {
 	notes   []string
 	last    map[uint64]int // by inode, the number of its last line
 	newest  int
-	end     logtail.FromOffset // of the newest line
+	end     logtail.Position // of the newest line
 	bad     []string
 
-	path   string
-	cancel context.CancelFunc
-	done   chan error
+	path      string
+	positions string // path of the file of positions; empty: there is none
+	saved     *logtail.Positions
+	follow    follower
+	cancel    context.CancelFunc
+	done      chan error
 }
 
 func newRecord(t *testing.T, path string) *record {
 	return &record{
-		t: t, path: path, changed: make(chan struct{}, 1),
+		t: t, path: path, follow: logtail.Follow, changed: make(chan struct{}, 1),
 		times: map[int]int{}, partial: map[int]int{}, last: map[uint64]int{},
 	}
 }
@@ -56,8 +59,15 @@ func (r *record) start(from logtail.Start) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel, r.done = cancel, make(chan error, 1)
 	cfg := logtail.Config{Path: r.path, From: from, MaxLine: modelMax, Poll: 20 * time.Millisecond}
+	if r.positions != "" {
+		var err error
+		if r.saved, err = logtail.OpenPositions(r.positions); err != nil {
+			r.t.Fatal(err)
+		}
+		cfg.Positions = r.saved
+	}
 	go func() {
-		r.done <- logtail.Follow(ctx, cfg, logtail.Handler{
+		r.done <- r.follow(ctx, cfg, logtail.Handler{
 			Line: func(l logtail.Line) error { r.with(func() { r.line(l) }); return nil },
 			Gap:  func(g logtail.Gap) { r.with(func() { r.gaps = append(r.gaps, g) }) },
 			Note: func(s string) { r.with(func() { r.notes = append(r.notes, s) }) },
@@ -69,6 +79,11 @@ func (r *record) stop() {
 	r.cancel()
 	if err := <-r.done; err != nil {
 		r.t.Fatalf("Follow: %v", err)
+	}
+	if r.saved != nil {
+		if err := r.saved.Save(nil); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 }
 
@@ -119,7 +134,7 @@ func (r *record) line(l logtail.Line) {
 	r.last[l.Inode] = id
 	r.times[id]++
 	if id >= r.newest {
-		r.newest, r.end = id, logtail.FromOffset{Inode: l.Inode, Offset: l.Offset + l.Size}
+		r.newest, r.end = id, logtail.Position{Inode: l.Inode, Offset: l.Offset + l.Size}
 	}
 }
 

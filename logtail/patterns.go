@@ -2,6 +2,7 @@ package logtail
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -22,14 +23,18 @@ type Pattern struct {
 // program wrote the line is for the caller to know.
 func Match(msg string) (Pattern, bool) {
 	for _, p := range patterns {
-		if strings.Contains(msg, p.contains) && (p.regexp == nil || p.regexp.MatchString(msg)) {
+		if p.matches(msg) {
 			return p, true
 		}
 	}
 	return Pattern{}, false
 }
 
+func (p Pattern) matches(msg string) bool {
+	return strings.Contains(msg, p.contains) && (p.regexp == nil || p.regexp.MatchString(msg))
+}
+
 // Patterns lists all patterns in the order in which Match tries them.
 func Patterns() []Pattern { return append([]Pattern(nil), patterns...) }
 
-var patterns = append(append(append([]Pattern(nil), filebeatPatterns...), logstashPatterns...), kernelPatterns...)
+var patterns = slices.Concat(filebeatPatterns, logstashPatterns, kernelPatterns, balancerPatterns)

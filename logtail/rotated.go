@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // sibling is a file beside the log that a rotation may have named.
@@ -58,34 +59,50 @@ func isSerial(s string) bool {
 		strings.Trim(s, "0123456789.-_:T") == ""
 }
 
+// maxMissed is how many rotated files are opened at once.
+const maxMissed = 256
+
 // missed opens the files that were at path since it was last looked at, and
 // were rotated away again before now was there. Born since then, they cannot
 // have been read; a file system that keeps no time of birth hides them.
 func (t *tail) missed(now fileInfo) []*file {
-	files := t.openBorn(func(i fileInfo) bool { return t.bornSince(i) && !i.same(now) })
+	since := t.lastLook()
+	files := t.openBorn(func(i fileInfo) bool { return !i.born.Before(since) && !i.same(now) })
 	t.watch.opened += len(files)
 	return files
 }
 
-// bornSince reports whether a file is younger than the last look at path.
-func (t *tail) bornSince(i fileInfo) bool { return !i.born.Before(t.seen.Add(-stampSlack)) }
+// lastLook is when path was last looked at, by the clock that stamps files now:
+// it may have been set back since.
+func (t *tail) lastLook() time.Time {
+	at := stampNow().Add(-time.Since(t.looked))
+	if t.seen.Before(at) {
+		at = t.seen
+	}
+	return at.Add(-stampSlack)
+}
 
 // openBorn opens the unread siblings whose birth is wanted, oldest first.
 func (t *tail) openBorn(wanted func(fileInfo) bool) []*file {
 	all := siblings(t.path)
 	slices.SortFunc(all, func(a, b sibling) int { return a.info.born.Compare(b.info.born) })
 	var opened []*file
-	for _, s := range all {
-		if s.info.born.IsZero() || t.isKnown(s.info) || !wanted(s.info) {
+	for i, s := range all {
+		if s.info.born.IsZero() || t.known.knows(s.info) || !wanted(s.info) {
 			continue
+		}
+		if len(opened) == maxMissed {
+			t.gap(-1, fmt.Sprintf("%d or fewer rotated files were not read: more than %d at once", len(all)-i, maxMissed))
+			break
 		}
 		f, err := openFile(s.path)
 		if err != nil {
+			t.note("cannot read what was rotated away: %v", err)
 			continue
 		}
 		if slices.ContainsFunc(t.files(), func(held *file) bool { return held.copied(f) }) {
 			f.close()
-			remember(&t.copies, s.info)
+			t.known.copied(s.info)
 			continue
 		}
 		t.adopt(f)
@@ -93,77 +110,4 @@ func (t *tail) openBorn(wanted func(fileInfo) bool) []*file {
 		t.note("rotated before it was opened: inode %d, now %s", f.info.id.ino, s.path)
 	}
 	return opened
-}
-
-// start finds where reading begins.
-func (t *tail) start() error {
-	var err error
-	if t.found, err = stat(t.path); err == nil && !t.found.regular() {
-		return fmt.Errorf("follow %q: it is a %s; only regular files can be followed", t.cfg.Path, t.found.kind())
-	}
-	t.seen = stampNow()
-	earlier := siblings(t.path)
-	f, err := openFile(t.path)
-	if err == nil {
-		t.found = f.info
-	}
-	if from, ok := t.cfg.From.(FromOffset); ok && from.Inode != t.found.id.ino {
-		t.resumeRotated(from)
-	}
-	for _, s := range earlier {
-		if t.bornSince(s.info) && !t.isKnown(s.info) {
-			remember(&t.known, s.info) // rotated away just before Follow began
-		}
-	}
-	if err == nil {
-		t.turn(f)
-	}
-	return nil
-}
-
-// resumeRotated continues in the file that has left the name since, and in
-// those that had the name after it.
-func (t *tail) resumeRotated(from FromOffset) {
-	for _, s := range siblings(t.path) {
-		if s.info.id.ino != from.Inode {
-			continue
-		}
-		f, err := openFile(s.path)
-		if err != nil {
-			continue
-		}
-		t.adopt(f)
-		t.resume(f, from.Offset)
-		t.old = append(t.old, f)
-		t.old = append(t.old, t.openBorn(func(i fileInfo) bool {
-			return i.born.After(f.info.born) && !i.same(t.found)
-		})...)
-		return
-	}
-	t.gap(-1, fmt.Sprintf("the file that was read before, inode %d, is gone; what came after its offset %d was not read", from.Inode, from.Offset))
-}
-
-// begin sets the position in the file that was there when Follow started.
-func (t *tail) begin(f *file) {
-	switch from := t.cfg.From.(type) {
-	case FromOffset:
-		if f.info.id.ino == from.Inode {
-			t.resume(f, from.Offset)
-		}
-	case Whence:
-		if from == FromNow {
-			f.seek(f.lineStart(t.found.size, t.buf))
-		}
-	}
-	t.note("followed from offset %d, inode %d", f.off, f.info.id.ino)
-}
-
-// resume continues f at offset, if a line begins there. Otherwise the number
-// of the inode was used again, or the file was truncated.
-func (t *tail) resume(f *file, offset int64) {
-	if offset >= 0 && f.seek(offset) && f.atLineStart() {
-		return
-	}
-	f.seek(0)
-	t.gap(-1, fmt.Sprintf("no line begins at offset %d of inode %d: it is another file now and is read from its beginning", offset, f.info.id.ino))
 }

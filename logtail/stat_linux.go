@@ -16,7 +16,9 @@ type fileInfo struct {
 	id      fileID
 	mode    uint16 // S_IFMT bits and permissions
 	size    int64  // bytes
+	names   uint32 // that it has; 0: it was deleted
 	born    time.Time
+	written time.Time // last change of content
 	changed time.Time // last change of content or inode
 }
 
@@ -57,6 +59,8 @@ func statx(dir int, path string, flags int) (fileInfo, error) {
 		id:      fileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino},
 		mode:    st.Mode,
 		size:    int64(st.Size),
+		names:   st.Nlink,
+		written: time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec)),
 		changed: time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec)),
 	}
 	if st.Mask&unix.STATX_BTIME != 0 {

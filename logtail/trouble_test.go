@@ -1,6 +1,7 @@
 package logtail_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ import (
 	"halfopen/logtail"
 )
 
-var limited = flag.Bool("logtail.limited", false, "run the test that wants a user namespace without inotify; set by the test that makes one")
+var limited = flag.Bool("logtail.limited", false, "run the tests that want namespaces of their own; set by the tests that make them")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -44,12 +45,101 @@ func TestFollowUnreadable(t *testing.T) {
 // Follow runs on, which ends with it.
 func followAs(t *testing.T, uid int, cfg logtail.Config) *following {
 	t.Helper()
-	return followWith(t, cfg, func() {
+	return followWith(t, func(ctx context.Context, cfg logtail.Config, h logtail.Handler) error {
 		runtime.LockOSThread()
 		if err := unix.Setfsuid(uid); err != nil {
 			t.Error(err)
 		}
-	})
+		return logtail.Follow(ctx, cfg, h)
+	}, cfg)
+}
+
+// Where no more files can be opened, that is noted, and the file is read when
+// there is room again.
+func TestFollowOpenFilesLimit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	write(t, path, "one\n")
+	write(t, path+".new", "two\n")
+	f := follow(t, logtail.Config{Path: path, Poll: 5 * time.Millisecond, From: logtail.FromBeginning})
+	f.want("one")
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 200, Max: limit.Max}))
+	var held []int
+	restore := func() {
+		for _, fd := range held {
+			_ = unix.Close(fd)
+		}
+		held = nil
+		must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	}
+	t.Cleanup(restore)
+	for {
+		fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			break
+		}
+		held = append(held, fd)
+	}
+	must(t, os.Rename(path, path+".1"))
+	must(t, os.Rename(path+".new", path))
+	f.note("cannot be read: open " + path + ": too many open files")
+	restore()
+	f.want("two")
+	f.complete()
+}
+
+// A file system whose files others write to gives no events: the tick sees what
+// came. An overlay does so where its upper directory is written to directly.
+func TestFollowWithoutEvents(t *testing.T) {
+	rerun(t, "TestWithoutEvents", "-logtail.limited")
+}
+
+func TestWithoutEvents(t *testing.T) {
+	dir := t.TempDir()
+	seen, behind := dir, dir
+	if *limited {
+		for _, d := range []string{"lower", "upper", "work", "merged"} {
+			must(t, os.Mkdir(filepath.Join(dir, d), 0o755))
+		}
+		seen, behind = filepath.Join(dir, "merged"), filepath.Join(dir, "upper")
+		options := fmt.Sprintf("lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work,userxattr", dir, dir, dir)
+		must(t, unix.Mount("overlay", seen, "overlay", 0, options))
+		t.Cleanup(func() { must(t, unix.Unmount(seen, unix.MNT_DETACH)) })
+	}
+	name := func(dir string) string { return filepath.Join(dir, "app.log") }
+	write(t, name(behind), "one\n")
+	for _, run := range []follower{logtail.Follow, logtail.FollowGlob} {
+		cfg := logtail.Config{Path: name(seen), Poll: 5 * time.Millisecond}
+		f := followWith(t, run, cfg).ready()
+		write(t, name(behind), "two\n")
+		f.want("two")
+		write(t, name(behind), "three\n")
+		f.want("three")
+		f.complete()
+	}
+}
+
+// rerun runs a test of this binary again in a user and a mount namespace of its own.
+func rerun(t *testing.T, test string, args ...string) {
+	t.Helper()
+	self, err := os.Executable()
+	must(t, err)
+	runInside(t, test, exec.Command(self, append([]string{"-test.v", "-test.run", "^" + test + "$"}, args...)...))
+}
+
+func runInside(t *testing.T, test string, cmd *exec.Cmd) {
+	t.Helper()
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+test) {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 // Where inotify has reached its limit, the log is polled, and that is said. The
@@ -61,16 +151,7 @@ func TestFollowWithoutInotify(t *testing.T) {
 			self, err := os.Executable()
 			must(t, err)
 			script := fmt.Sprintf("echo 0 > /proc/sys/user/%s && exec %q -test.v -test.run '^TestLimited$' -logtail.limited", limit, self)
-			cmd := exec.Command("sh", "-c", script)
-			cmd.SysProcAttr = &syscall.SysProcAttr{
-				Cloneflags:  syscall.CLONE_NEWUSER,
-				UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-				GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-			}
-			out, err := cmd.CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "--- PASS: TestLimited") {
-				t.Errorf("%v\n%s", err, out)
-			}
+			runInside(t, "TestLimited", exec.Command("sh", "-c", script))
 		})
 	}
 }
@@ -78,24 +159,65 @@ func TestFollowWithoutInotify(t *testing.T) {
 // TestLimited is the part of TestFollowWithoutInotify that runs in its own
 // user namespace; elsewhere it sees that inotify works.
 func TestLimited(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "app.log")
-	write(t, path, "one\n")
-	f := follow(t, logtail.Config{Path: path, Poll: time.Millisecond, From: logtail.FromBeginning})
-	f.want("one")
-	must(t, os.Rename(path, path+".1"))
-	f.note("gone from its name")
-	write(t, path, "two\n")
-	f.want("two")
-	f.complete()
-	polled := 0
-	for _, note := range f.notes {
-		if strings.Contains(note, "polled, no file events") && strings.Contains(note, "is reached") {
-			polled++
+	for _, run := range []follower{logtail.Follow, logtail.FollowGlob} {
+		path := filepath.Join(t.TempDir(), "app.log")
+		write(t, path, "one\n")
+		f := followWith(t, run, logtail.Config{Path: path, Poll: time.Millisecond, From: logtail.FromBeginning})
+		f.want("one")
+		must(t, os.Rename(path, path+".1"))
+		f.note("gone from its name")
+		write(t, path, "two\n")
+		f.want("two")
+		f.complete()
+		polled := 0
+		for _, note := range f.notes {
+			if strings.Contains(note, "polled, no file events") && strings.Contains(note, "is reached") {
+				polled++
+			}
+		}
+		if want := map[bool]int{true: 1}[*limited]; polled != want {
+			t.Errorf("%d notes of polling, want %d: %q", polled, want, f.notes)
 		}
 	}
-	if want := map[bool]int{true: 1}[*limited]; polled != want {
-		t.Errorf("%d notes of polling, want %d: %q", polled, want, f.notes)
+}
+
+// While the handler stands still the log rotates, and most of it is deleted.
+// What is left is read, and a gap stands for the rest; nothing is held open.
+func TestFollowLagging(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	write(t, path, "0\n")
+	g := gated(t, path)
+	g.held()
+	const n, kept = 40, 3
+	for i := 1; i <= n; i++ {
+		for k := kept; k > 0; k-- {
+			if err := os.Rename(name(path, k-1), name(path, k)); err != nil && i > kept {
+				t.Fatal(err)
+			}
+		}
+		awaitTick() // births tell the order
+		write(t, path, fmt.Sprintln(i))
 	}
+	close(g.release)
+	for range kept + 1 {
+		g.held()
+	}
+	g.gap()
+	gaps := g.stop()
+	if got, want := strings.Join(g.lines, " "), "0 37 38 39 40"; got != want {
+		t.Errorf("read %q, want %q", got, want)
+	}
+	if len(gaps) == 0 || gaps[0].Bytes != -1 || !strings.Contains(gaps[0].Why, "file(s) came and went") {
+		t.Errorf("gaps %+v", gaps)
+	}
+}
+
+// name is the path of the k-th rotated file.
+func name(path string, k int) string {
+	if k == 0 {
+		return path
+	}
+	return fmt.Sprintf("%s.%d", path, k)
 }
 
 // More events than the kernel's queue holds (fs.inotify.max_queued_events).

@@ -1,0 +1,146 @@
+package logtail_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"halfopen/logtail"
+)
+
+var flood = flag.Bool("logtail.flood", false, "run the test that overwrites the kernel's log")
+
+// say writes to the kernel's log, as any program may that is root. Each opening
+// may write ten messages in five seconds (kernel.printk_devkmsg).
+func say(t *testing.T, text string) {
+	t.Helper()
+	must(t, os.WriteFile("/dev/kmsg", []byte("<7>"+text+"\n"), 0)) // without the newline readers wait for more of it
+}
+
+func kernelLine(f *following, want string) logtail.Line {
+	f.t.Helper()
+	c := f.next("the kernel's line "+want, func(c got) bool { return strings.Contains(c.text, want) })
+	c.line.Bytes = []byte(c.text)
+	return c.line
+}
+
+func TestKernel(t *testing.T) {
+	mark := fmt.Sprintf("halfopen test %d", time.Now().UnixNano())
+	say(t, mark+" before")
+	pos, err := logtail.OpenPositions(t.TempDir() + "/positions")
+	must(t, err)
+	f := followWith(t, logtail.FollowKernel, logtail.Config{Positions: pos, From: logtail.LastDuration(time.Minute)})
+	kernelLine(f, mark+" before")
+	said := time.Now()
+	say(t, mark+" possible SYN flooding on port 24224. Sending cookies.")
+	l := kernelLine(f, mark+" possible")
+	m, ok := (&logtail.Decoder{}).Decode(l, time.Now())
+	if !ok || m.Format != logtail.Kernel || m.Level != "debug" || !strings.HasPrefix(m.Message, mark) || l.File != "/dev/kmsg" {
+		t.Fatalf("%+v of %q", m, l.Bytes)
+	}
+	if d := m.Time.Sub(said).Abs(); d > time.Second {
+		t.Errorf("time is off by %v", d)
+	}
+	if p, _ := logtail.Match(m.Message); p.Name != "kernel-syn-flood" {
+		t.Errorf("matched %q", p.Name)
+	}
+	f.complete()
+
+	// What came while nobody read is read by the next run, once.
+	say(t, mark+" meanwhile")
+	f = followWith(t, logtail.FollowKernel, logtail.Config{Positions: pos})
+	if l := kernelLine(f, mark); !strings.HasSuffix(string(l.Bytes), "meanwhile") {
+		t.Errorf("continued with %q", l.Bytes)
+	}
+	f.complete()
+
+	f = followWith(t, logtail.FollowKernel, logtail.Config{From: logtail.LastLines(1)})
+	say(t, mark+" last")
+	kernelLine(f, mark+" last")
+	f.complete()
+}
+
+func TestKernelOfAnotherBoot(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var gaps []logtail.Gap
+	lines := 0
+	err := logtail.FollowKernel(ctx, logtail.Config{From: logtail.Position{Cursor: "another-boot:17"}}, logtail.Handler{
+		Line: func(logtail.Line) error { lines++; return nil },
+		Gap:  func(g logtail.Gap) { gaps = append(gaps, g) },
+	})
+	must(t, err)
+	if len(gaps) != 1 || !strings.Contains(gaps[0].Why, "started again") || lines == 0 {
+		t.Errorf("%d lines, gaps %+v", lines, gaps)
+	}
+}
+
+func TestKernelRefuses(t *testing.T) {
+	h := logtail.Handler{Line: func(logtail.Line) error { return nil }}
+	err := logtail.FollowKernel(t.Context(), logtail.Config{Path: t.TempDir() + "/none"}, h)
+	if err == nil || !strings.Contains(err.Error(), "none") {
+		t.Errorf("%v", err)
+	}
+	// A file that ends is no log of the kernel.
+	err = logtail.FollowKernel(t.Context(), logtail.Config{Path: "/dev/null", From: logtail.FromBeginning}, h)
+	if err == nil || !strings.Contains(err.Error(), "/dev/null") {
+		t.Errorf("%v", err)
+	}
+}
+
+// The ring is overrun while the handler stands still. The host's log is
+// overwritten by it, so it runs only where it is asked for.
+func TestKernelOverrun(t *testing.T) {
+	if !*flood {
+		t.Skip("not asked for: -logtail.flood")
+	}
+	mark := fmt.Sprintf("halfopen flood %d", time.Now().UnixNano())
+	release, held := make(chan bool), make(chan bool)
+	ctx, cancel := context.WithCancel(t.Context())
+	var lines, lost, gaps int64
+	done := make(chan error)
+	go func() {
+		done <- logtail.FollowKernel(ctx, logtail.Config{}, logtail.Handler{
+			Line: func(l logtail.Line) error {
+				if !strings.Contains(string(l.Bytes), mark) {
+					return nil
+				}
+				if lines++; lines == 1 {
+					close(held)
+					<-release
+				}
+				if strings.HasSuffix(string(l.Bytes), "end") {
+					cancel()
+				}
+				return nil
+			},
+			Gap: func(g logtail.Gap) { gaps++; lost += g.Lines },
+		})
+	}()
+	stop := time.After(patience)
+	for held := held; held != nil; {
+		say(t, mark+" begin")
+		select {
+		case <-held:
+			held = nil
+		case <-time.After(10 * time.Millisecond):
+		case <-stop:
+			t.Fatal("no line came")
+		}
+	}
+	const n = 20_000
+	for range n {
+		say(t, mark+strings.Repeat("x", 400))
+	}
+	say(t, mark+" end")
+	close(release)
+	must(t, <-done)
+	t.Logf("%d lines, %d lost in %d gaps", lines, lost, gaps)
+	if lost == 0 || lines+lost < n {
+		t.Errorf("%d lines and %d lost of %d", lines, lost, n)
+	}
+}

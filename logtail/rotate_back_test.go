@@ -1,0 +1,43 @@
+package logtail_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"halfopen/logtail"
+)
+
+// A file that comes back to its name is read on where it was left.
+func TestRotateBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	write(t, path, "")
+	f := follow(t, logtail.Config{Path: path, Poll: 5 * time.Millisecond}).ready()
+	write(t, path, "one\n")
+	f.want("one")
+	for _, letGo := range []bool{false, true} {
+		must(t, os.Rename(path, path+".1"))
+		write(t, path, "between\n")
+		f.want("between")
+		if letGo {
+			until(t, "the file to be let go", func() bool { return !isOpen(t, path+".1") })
+		}
+		must(t, os.Rename(path+".1", path))
+		write(t, path, "back\n")
+		f.want("back")
+	}
+	f.complete()
+}
+
+// isOpen reports whether this process has a descriptor of a file.
+func isOpen(t *testing.T, path string) bool {
+	fds, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	for _, fd := range fds {
+		if target, _ := os.Readlink("/proc/self/fd/" + fd.Name()); target == path {
+			return true
+		}
+	}
+	return false
+}
