@@ -3,6 +3,7 @@ package beatstats
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // beatKeys is what is read of a Beat's /stats: elastic/beats
 // libbeat/outputs/metrics.go, libbeat/publisher/pipeline/monitoring.go,
 // libbeat/publisher/queue/monitoring.go, and for queueRoots beats#40477.
-var beatKeys = append([]beatKey{
+var beatKeys = slices.Concat([]beatKey{
 	{path: "beat.info.name", text: func(b *beatBody) *string { return &b.Name }},
 	{path: "beat.info.version", text: func(b *beatBody) *string { return &b.Version }},
 	{path: "beat.info.ephemeral_id", text: func(b *beatBody) *string { return &b.ID }},
@@ -26,26 +27,25 @@ var beatKeys = append([]beatKey{
 	{path: "filebeat.harvester.closed", value: func(b *beatBody) **Value { return &b.HarvestersClosed }},
 	{path: "filebeat.harvester.open_files", value: func(b *beatBody) **Value { return &b.OpenFiles }},
 	{path: "libbeat.output.type", text: func(b *beatBody) *string { return &b.Output }},
-	{path: "libbeat.output.events.acked", value: func(b *beatBody) **Value { return &b.Acked }},
+	{path: "libbeat.output.events.acked", always: true, value: func(b *beatBody) **Value { return &b.Acked }},
 	{path: "libbeat.output.events.active", value: func(b *beatBody) **Value { return &b.Active }},
-	{path: "libbeat.output.events.batches", value: func(b *beatBody) **Value { return &b.Batches }},
-	{path: "libbeat.output.events.dropped", value: func(b *beatBody) **Value { return &b.Dropped }},
-	{path: "libbeat.output.events.duplicates", value: func(b *beatBody) **Value { return &b.Duplicates }},
-	{path: "libbeat.output.events.failed", value: func(b *beatBody) **Value { return &b.Failed }},
-	{path: "libbeat.output.events.total", value: func(b *beatBody) **Value { return &b.Total }},
-	{path: "libbeat.output.read.bytes", value: func(b *beatBody) **Value { return &b.ReadBytes }},
-	{path: "libbeat.output.read.errors", value: func(b *beatBody) **Value { return &b.ReadErrors }},
-	{path: "libbeat.output.write.bytes", value: func(b *beatBody) **Value { return &b.WriteBytes }},
-	{path: "libbeat.output.write.errors", value: func(b *beatBody) **Value { return &b.WriteErrors }},
-	{path: "libbeat.output.write.latency_delta.histogram.count", value: func(b *beatBody) **Value { return &b.delta }},
+	{path: "libbeat.output.events.batches", always: true, value: func(b *beatBody) **Value { return &b.Batches }},
+	{path: "libbeat.output.events.dropped", always: true, value: func(b *beatBody) **Value { return &b.Dropped }},
+	{path: "libbeat.output.events.duplicates", always: true, value: func(b *beatBody) **Value { return &b.Duplicates }},
+	{path: "libbeat.output.events.failed", always: true, value: func(b *beatBody) **Value { return &b.Failed }},
+	{path: "libbeat.output.events.total", always: true, value: func(b *beatBody) **Value { return &b.Total }},
+	{path: "libbeat.output.read.bytes", always: true, value: func(b *beatBody) **Value { return &b.ReadBytes }},
+	{path: "libbeat.output.read.errors", always: true, value: func(b *beatBody) **Value { return &b.ReadErrors }},
+	{path: "libbeat.output.write.bytes", always: true, value: func(b *beatBody) **Value { return &b.WriteBytes }},
+	{path: "libbeat.output.write.errors", always: true, value: func(b *beatBody) **Value { return &b.WriteErrors }},
 	{path: "libbeat.pipeline.clients", value: func(b *beatBody) **Value { return &b.Clients }},
 	{path: "libbeat.pipeline.events.active", value: func(b *beatBody) **Value { return &b.active }},
-	{path: "libbeat.pipeline.events.published", value: func(b *beatBody) **Value { return &b.Published }},
-	{path: "libbeat.pipeline.events.retry", value: func(b *beatBody) **Value { return &b.Retries }},
+	{path: "libbeat.pipeline.events.published", always: true, value: func(b *beatBody) **Value { return &b.Published }},
+	{path: "libbeat.pipeline.events.retry", always: true, value: func(b *beatBody) **Value { return &b.Retries }},
 	{path: "registrar.states.current", value: func(b *beatBody) **Value { return &b.RegistrarStates }},
 	{path: "registrar.writes.total", value: func(b *beatBody) **Value { return &b.RegistrarWrites }},
 	{path: "registrar.writes.fail", value: func(b *beatBody) **Value { return &b.RegistrarFailures }},
-}, queueKeys()...)
+}, queueKeys(), latencyKeys())
 
 // queueRoots is where the queue's own numbers stand: where they belong, and
 // two places a release has put them in.
@@ -68,10 +68,14 @@ type beatBody struct {
 	Sample
 	uptimeMS *Value
 	added    *Value // filebeat.events.added
-	delta    *Value // …latency_delta.histogram.count
 	active   *Value // libbeat.pipeline.events.active
 	queues   [len(queueRoots)]beatQueue
-	seen     []bool // by keyNode.id
+	latency  [len(latencyRoots)]Latency
+	seen     [maxNodes]bool // by keyNode.id
+
+	// values holds the numbers of the body: one allocation instead of forty.
+	values [maxValues]Value
+	used   int
 }
 
 type beatQueue struct{ acked, filled, maxEvents, maxBytes *Value }
@@ -81,7 +85,18 @@ func (b *beatBody) note(format string, args ...any) {
 }
 
 func parseBeat(body []byte, doc gjson.Result) Sample {
-	b := &beatBody{Sample: Sample{Kind: Beat}, seen: make([]bool, beatNodes)}
+	b := readBeat(body, doc)
+	q := b.queue()
+	b.capacity(q)
+	b.depth(q.filled, b.active, less(b.Published, q.acked))
+	b.knownFaults()
+	return b.Sample
+}
+
+// readBeat takes what the key table names from doc, which is body or a part of
+// it.
+func readBeat(body []byte, doc gjson.Result) *beatBody {
+	b := &beatBody{Sample: Sample{Kind: Beat}}
 	if note := invalidUTF8(body); note != "" {
 		b.note("%s", note)
 	}
@@ -90,11 +105,8 @@ func parseBeat(body []byte, doc gjson.Result) Sample {
 		b.Name = beatName(doc)
 	}
 	b.uptime()
-	q := b.queue()
-	b.capacity(q)
-	b.depth(q)
-	b.knownFaults()
-	return b.Sample
+	b.latencies()
+	return b
 }
 
 // beatName finds the Beat's own section: beat.info names it only since 8.11.
@@ -153,8 +165,8 @@ func (b *beatBody) capacity(q beatQueue) {
 
 // depth takes the best reading of what waits; a corrupt one yields to the next
 // and is mentioned, and stands only where there is no other.
-func (b *beatBody) depth(q beatQueue) {
-	for _, v := range []*Value{q.filled, b.active, less(b.Published, q.acked)} {
+func (b *beatBody) depth(readings ...*Value) {
+	for _, v := range readings {
 		if v.OK() {
 			b.Pending = v
 			return
@@ -176,7 +188,7 @@ func (b *beatBody) knownFaults() {
 	if strings.HasPrefix(b.Version, "9.0.") && b.Name == "filebeat" && b.added == nil {
 		b.note("%s leaves out filebeat.events (beats#44602)", b.Version)
 	}
-	if b.delta != nil {
+	if b.RecentLatency != nil {
 		b.note("write.latency_delta is cleared by every reading of this page (beats#45749): other readers of it see only what came since this one")
 	}
 }

@@ -3,6 +3,7 @@ package beatstats
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,9 +71,20 @@ func TestBeatGenerations(t *testing.T) {
 				RegistrarStates: &Value{N: 1, Key: "registrar.states.current"}, RegistrarWrites: &Value{N: 541, Key: "registrar.writes.total"},
 				RegistrarFailures: &Value{N: 0, Key: "registrar.writes.fail"},
 			}
+			if !slices.Contains([]string{"6.8", "7.17", "8.5", "8.12"}, tt.file) { // the others came with 8.14
+				want.Latency = &Latency{
+					Key: "libbeat.output.write.latency.histogram", Count: &Value{N: 540, Key: "libbeat.output.write.latency.histogram.count"},
+					Median: new(2.5), P75: new(4.0), P95: new(9.0), P99: new(20.75), Max: new(41.0),
+				}
+			}
 			switch tt.file {
 			case "6.8":
 				want.Goroutines, want.Handles = nil, nil
+			case "9.2":
+				want.RecentLatency = &Latency{
+					Key: "libbeat.output.write.latency_delta.histogram", Count: &Value{N: 2, Key: "libbeat.output.write.latency_delta.histogram.count"},
+					Median: new(4.0), P75: new(5.0), P95: new(5.0), P99: new(5.0), Max: new(5.0),
+				}
 			case "8.17-disk":
 				want.CapacityBytes = &Value{N: 10737418240, Key: "libbeat.pipeline.queue.max_bytes"}
 			case "8.17-negative":

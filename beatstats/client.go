@@ -2,6 +2,7 @@ package beatstats
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -50,9 +51,10 @@ func NewClient(ns *netns.NS, endpoint string, timeout time.Duration) (*Client, e
 	if err != nil {
 		return nil, err
 	}
+	host, _, _ := net.SplitHostPort(e.Address) // as named: the certificate must be for it
 	if ns != nil && e.Network == "tcp" {
 		if e.Address, err = literal(e.Address); err != nil {
-			return nil, fmt.Errorf("endpoint %q: %w", endpoint, err)
+			return nil, fmt.Errorf("endpoint %q: %w", e, err)
 		}
 	}
 	if timeout <= 0 {
@@ -63,6 +65,8 @@ func NewClient(ns *netns.NS, endpoint string, timeout time.Duration) (*Client, e
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DialContext:            c.dialer(ns),
+			TLSClientConfig:        &tls.Config{ServerName: host},
+			TLSHandshakeTimeout:    timeout,
 			DisableCompression:     true, // the body is evidence as it was sent
 			MaxResponseHeaderBytes: maxHeader,
 			MaxIdleConns:           1,
@@ -107,6 +111,9 @@ func (c *Client) dialer(ns *netns.NS) func(context.Context, string, string) (net
 	}
 }
 
+// Endpoint is what the client asks, without credentials.
+func (c *Client) Endpoint() string { return c.endpoint.String() }
+
 // Close ends idle connections; the client can still be used.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
@@ -115,7 +122,12 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // came, but for TooLarge. Errors are *Error.
 func (c *Client) Fetch(ctx context.Context, path string) (body []byte, took time.Duration, err error) {
 	u := c.endpoint.url(path)
-	op := "get " + Endpoint{Network: c.endpoint.Network, Address: c.endpoint.Address, Path: u.RequestURI()}.String()
+	at := c.endpoint
+	at.Path = u.RequestURI()
+	op := "get " + at.String()
+	if !onlyTells(u.Path) {
+		return nil, 0, &Error{Reason: NotAsked, Op: op, Detail: "not asked: it is none of the pages that are known to change nothing"}
+	}
 	start := time.Now()
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -169,6 +181,10 @@ func failure(ctx context.Context, op string, err error, connected bool, took tim
 		e.Reason, e.Detail = Canceled, "given up by the caller"
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		e.Reason, e.Detail = Refused, "nothing listens there (is http.enabled set, and is this the right network namespace?)"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		e.Reason, e.Detail = BadCertificate, "its certificate is not to be trusted (name the file of your own authority in the environment variable SSL_CERT_FILE)"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		e.Reason, e.Detail = NotHTTP, "it does not speak TLS: use http://"
 	case !connected || errors.As(err, &dial) && dial.Op == "dial":
 		e.Reason, e.Detail = Unreachable, "no connection"
 	case errors.Is(err, context.DeadlineExceeded):
@@ -176,7 +192,7 @@ func failure(ctx context.Context, op string, err error, connected bool, took tim
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		e.Reason, e.Detail = Closed, "the connection ended before an answer"
 	default:
-		e.Reason, e.Detail = NotHTTP, "no HTTP answer"
+		e.Reason, e.Detail = NotHTTP, "no HTTP answer (is it https?)"
 	}
 	return e
 }

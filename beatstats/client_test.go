@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -110,6 +112,43 @@ func TestFetchAuthenticates(t *testing.T) {
 	s.Close()
 	if _, _, err := c.Fetch(t.Context(), "/"); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestFetchTLS wants a certificate that can be verified, and one for the name
+// that was given, also where a namespace is dialed by address.
+func TestFetchTLS(t *testing.T) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		fmt.Fprint(w, user, password)
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer s.Close()
+	at := strings.Replace(s.URL, "//", "//elastic:secret@", 1)
+	_, _, err := client(t, at, 0).Fetch(t.Context(), "/")
+	if wantError(t, err, BadCertificate, "SSL_CERT_FILE"); strings.Contains(err.Error(), "secret") {
+		t.Error(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate()) // for example.com and 127.0.0.1
+	trusting := func(endpoint string) *Client {
+		c := client(t, endpoint, 0)
+		c.http.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
+		return c
+	}
+	if body, _, err := trusting(at).Fetch(t.Context(), "/"); err != nil || string(body) != "elasticsecret" {
+		t.Errorf("%q, %v", body, err)
+	}
+	_, _, err = trusting(strings.Replace(s.URL, "127.0.0.1", "localhost", 1)).Fetch(t.Context(), "/")
+	wantError(t, err, BadCertificate, "localhost")
+
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	_, _, err = client(t, strings.Replace(plain.URL, "http:", "https:", 1), 0).Fetch(t.Context(), "/")
+	wantError(t, err, NotHTTP, "use http://")
+	_, _, err = client(t, strings.Replace(s.URL, "https:", "http:", 1), 0).Fetch(t.Context(), "/")
+	if err == nil || !strings.Contains(err.Error(), "HTTPS") && !strings.Contains(err.Error(), "https") {
+		t.Errorf("http to https: %v", err)
 	}
 }
 

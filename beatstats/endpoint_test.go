@@ -14,6 +14,7 @@ func TestParseEndpoint(t *testing.T) {
 		{":5066", "tcp", "localhost:5066", "", "http://localhost:5066"},
 		{"[::1]:5066/stats", "tcp", "[::1]:5066", "/stats", "http://[::1]:5066/stats"},
 		{"http://elastic:secret@h:9600", "tcp", "h:9600", "", "http://h:9600"},
+		{"https://elastic:s3@cret@h:9600/_node/stats", "tcp", "h:9600", "/_node/stats", "https://h:9600/_node/stats"},
 		{"unix:///var/run/filebeat.sock", "unix", "/var/run/filebeat.sock", "", "unix:///var/run/filebeat.sock"},
 		{"http+unix:///var/run/f.sock", "unix", "/var/run/f.sock", "", "unix:///var/run/f.sock"},
 		{"http+unix://%2Fvar%2Frun%2Ff.sock/stats", "unix", "/var/run/f.sock", "/stats", "http+unix://%2Fvar%2Frun%2Ff.sock/stats"},
@@ -36,7 +37,7 @@ func TestParseEndpoint(t *testing.T) {
 func TestParseEndpointRefuses(t *testing.T) {
 	for _, in := range []string{
 		"", "localhost", "http://localhost", "http://h:0", "http://h:65536", "http://h:port", "10.0.0.1", "::1:5066",
-		"https://h:9600", "npipe:///filebeat", "unix://", "unix:///", "unix://relative.sock",
+		"ftp://h:9600", "npipe:///filebeat", "unix://", "unix:///", "unix://relative.sock",
 		"unix:///" + strings.Repeat("a", 107), "http://h:%zz", "http://h :5066",
 	} {
 		if e, err := ParseEndpoint(in); err == nil {
@@ -47,8 +48,20 @@ func TestParseEndpointRefuses(t *testing.T) {
 	}
 }
 
+// Whatever is wrong with an endpoint, what stands before its @ is not told.
+func TestParseEndpointTellsNoPassword(t *testing.T) {
+	for _, in := range []string{
+		"http://elastic:secret@h", "https://elastic:secret@h:0", "elastic:secret@h:port", "elastic:secret@h:9600", "ftp://elastic:secret@h:1",
+		"http://elastic:sec/secret@h:9600", "unix://elastic:secret@relative", "https://elastic:%zzsecret@h:9600",
+	} {
+		if e, err := ParseEndpoint(in); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v, %v", in, e, err)
+		}
+	}
+}
+
 func FuzzParseEndpoint(f *testing.F) {
-	for _, s := range []string{"http://10.0.0.1:5066/stats?pretty", "unix:///run/f.sock", "http+unix://%2Fa/b", "[::1%25eth0]:5066"} {
+	for _, s := range []string{"http://10.0.0.1:5066/stats?pretty", "unix:///run/f.sock", "http+unix://%2Fa/b", "https://u:p@h:1", "[::1%25eth0]:5066"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -2,6 +2,7 @@ package beatstats
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -33,9 +34,13 @@ type Finding struct {
 // Environment is what decides together with the settings but is not in the
 // file; nil is unknown.
 type Environment struct {
-	TCPRetries2             *int           // net.ipv4.tcp_retries2 of the shipper's namespace, default 15
-	KeepaliveProbes         *int           // net.ipv4.tcp_keepalive_probes of the same, default 9
+	Namespace               string         // whose TCP settings the next ones are: "this network namespace"
+	TCPRetries2             *int           // net.ipv4.tcp_retries2, default 15
+	KeepaliveTime           *time.Duration // net.ipv4.tcp_keepalive_time, default 2 h
+	KeepaliveInterval       *time.Duration // net.ipv4.tcp_keepalive_intvl, default 75 s
+	KeepaliveProbes         *int           // net.ipv4.tcp_keepalive_probes, default 9
 	ClientInactivityTimeout *time.Duration // of Logstash's beats input, default 60 s
+	InactivityFrom          string         // where that is set: "logstash.conf:4"
 	EventsPerSecond         *float64       // what the shipper reads
 	Version                 string         // of the shipper: "8.12.0"
 }
@@ -47,10 +52,12 @@ func Lint(s Settings) []Finding { return LintContext(s, Environment{}) }
 // warnings, each in the order of the file.
 func LintContext(s Settings, env Environment) []Finding {
 	l := &linter{Settings: s, env: env, found: slices.Clone(s.odd)}
+	l.fileRules()
 	l.inputRules()
 	l.outputRules()
 	l.queueRules()
 	l.httpRules()
+	l.hostRules()
 	rank := []Level{LevelError, LevelWarning, LevelInfo}
 	slices.SortStableFunc(l.found, func(a, b Finding) int {
 		return cmp.Or(
@@ -72,25 +79,54 @@ type linter struct {
 func (l *linter) report(setting, byDefault string, f Finding) {
 	f.Setting = setting
 	if e, ok := l.at[setting]; ok {
-		f.Value, f.Line = e.text, e.line
+		f.Value, f.Line = withoutPassword(e.text), e.line
+		if e.option {
+			f.Value += " (by -E)"
+		}
 	} else if byDefault != "" {
 		f.Value = byDefault + " (default)"
 	}
 	l.found = append(l.found, f)
 }
 
-// open reports whether a setting's value is only known at run time, and says so.
+// refuses reports a value with which Filebeat does not start.
+func (l *linter) refuses(setting, why, set, source string) {
+	l.report(setting, "", Finding{
+		Rule: "refused", Level: LevelError, What: "Filebeat refuses it and does not start", Why: why, Set: set, Source: source,
+	})
+}
+
+// openNone reports whether all the settings can be judged.
+func (l *linter) openNone(settings ...string) bool {
+	known := true
+	for _, s := range settings {
+		known = !l.open(s) && known
+	}
+	return known
+}
+
+// open reports whether there is no value to judge: Beats refuses it, or only the
+// running process knows it, which is said. A variable's default is judged, with
+// the remark that the environment has the last word.
 func (l *linter) open(setting string) bool {
+	if slices.ContainsFunc(l.odd, func(f Finding) bool { return f.Rule == "bad-value" && f.Setting == setting }) {
+		return true
+	}
 	if !strings.Contains(l.at[setting].text, "${") {
 		return false
 	}
-	l.report(setting, "", Finding{
+	f := Finding{
 		Rule: "not-resolved", Level: LevelInfo,
 		What: "the value comes from Filebeat's environment and is not judged",
 		Why:  "only the running process knows it", Set: "the value itself, to have it judged",
 		Source: "Beats reference, Use environment variables in the configuration",
-	})
-	return true
+	}
+	e, known := l.scalar(setting)
+	if known {
+		f.What = fmt.Sprintf("judged by its default, %s: the variable in Filebeat's environment decides", e.text)
+	}
+	l.report(setting, "", f)
+	return !known
 }
 
 // span prints a duration without its zero parts: 24h, 15m24s.

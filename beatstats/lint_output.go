@@ -2,12 +2,13 @@ package beatstats
 
 import (
 	"fmt"
-	"math/bits"
-	"strconv"
 	"time"
 )
 
 const lumberTimeout = "measured on Filebeat 7.17.29; elastic/go-lumber client/v2/client.go, setWriteDeadline"
+
+// measuredConfig is how what Filebeat takes and refuses was found out.
+const measuredConfig = "measured on Filebeat 7.17.29; elastic/beats libbeat/outputs/logstash/config.go"
 
 func (l *linter) outputRules() {
 	if l.Output != "logstash" {
@@ -19,13 +20,23 @@ func (l *linter) outputRules() {
 		})
 		return
 	}
+	if len(l.Hosts) == 0 {
+		l.refuses("output.logstash.hosts", "an output has to know where to", `hosts: ["logstash:5044"]`, measuredConfig)
+	}
+	l.bound("output.logstash.pipelining", l.Pipelining, 0)
+	l.bound("output.logstash.max_retries", l.MaxRetries, -1)
+	for _, name := range []string{"worker", "workers"} {
+		l.bound("output.logstash."+name, l.Worker, 1)
+	}
 	if !l.open("output.logstash.timeout") {
 		l.timeoutRule(or(l.Timeout, defaultOutputTimeout))
 	}
-	if !l.open("output.logstash.ttl") && !l.open("output.logstash.pipelining") {
+	if l.openNone("output.logstash.ttl", "output.logstash.pipelining") {
 		l.ttlRule()
 	}
-	l.workerRules()
+	if l.openNone("output.logstash.worker", "output.logstash.workers", "output.logstash.loadbalance", "output.logstash.bulk_max_size") {
+		l.workerRules()
+	}
 	if l.MaxRetries != nil {
 		l.report("output.logstash.max_retries", "", Finding{
 			Rule: "max-retries-ignored", Level: LevelInfo,
@@ -34,21 +45,13 @@ func (l *linter) outputRules() {
 			Source: "elastic/beats libbeat/outputs/logstash/docs/logstash.asciidoc, max_retries",
 		})
 	}
-	if l.env.KeepaliveProbes != nil {
-		l.keepaliveRule(*l.env.KeepaliveProbes)
-	}
 }
 
-// giveUp is when the kernel gives an unacknowledged segment up, at the
-// earliest: net/ipv4/tcp_timer.c, tcp_model_timeout, with TCP_RTO_MIN 200 ms
-// and TCP_RTO_MAX 120 s.
-func giveUp(retries int) time.Duration {
-	const rtoMin, rtoMax = 200 * time.Millisecond, 120 * time.Second
-	linear := bits.Len(uint(rtoMax/rtoMin)) - 1 // ilog2
-	if retries <= linear {
-		return (2<<max(retries, 0) - 1) * rtoMin
+// bound reports a number below the least that Filebeat takes.
+func (l *linter) bound(setting string, n *int, least int) {
+	if _, given := l.at[setting]; given && n != nil && *n < least {
+		l.refuses(setting, fmt.Sprintf("it is validated to be %d or more", least), "a number of that size", measuredConfig)
 	}
-	return (2<<linear-1)*rtoMin + time.Duration(min(retries, 255)-linear)*rtoMax
 }
 
 func (l *linter) timeoutRule(t time.Duration) {
@@ -91,15 +94,26 @@ func (l *linter) timeoutRule(t time.Duration) {
 		l.report(name, byDefault, Finding{
 			Rule: "inactivity-before-timeout", Level: LevelWarning,
 			What:   fmt.Sprintf("Logstash forgets a silent client after %s, Filebeat holds on for %s: in between the connection exists on Filebeat's side only", span(*idle), span(t)),
-			Why:    "client_inactivity_timeout is less than the shipper's timeout; on a sound but idle path its FIN makes Filebeat reconnect and resend",
+			Why:    "client_inactivity_timeout" + inBrackets(l.env.InactivityFrom) + " is less than the shipper's timeout; on a sound but idle path Logstash's RST makes Filebeat reconnect",
 			Set:    "a client_inactivity_timeout above the shipper's timeout",
 			Source: "logstash-plugins/logstash-input-beats#163, elastic/beats#7581",
 		})
 	}
 }
 
+func inBrackets(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
+}
+
 func (l *linter) ttlRule() {
 	pipelining := or(l.Pipelining, defaultPipelining)
+	if l.TTL != nil && *l.TTL < 0 {
+		l.refuses("output.logstash.ttl", "it is validated to be 0 or more", "ttl: 0", measuredConfig)
+		return
+	}
 	if l.TTL == nil || *l.TTL == 0 || pipelining == 0 {
 		return
 	}
@@ -137,7 +151,7 @@ func (l *linter) workerRules() {
 		inFlight := connections * max(or(l.Pipelining, defaultPipelining), 1) * or(l.BulkMaxSize, defaultBulkMaxSize)
 		l.report("output.logstash.loadbalance", "false", Finding{
 			Rule: "shared-queue", Level: LevelInfo,
-			What:   fmt.Sprintf("%d connections share one queue, up to %d events in flight: one that stalls soon holds back all", connections, inFlight),
+			What:   fmt.Sprintf("%d connections, %d to each of %d hosts, share one queue, up to %d events in flight: one that stalls soon holds back all", connections, workers, hosts, inFlight),
 			Why:    "the queue frees events in order, so it fills behind the batches that are not confirmed",
 			Set:    "nothing; watch every connection, not the sum",
 			Source: "elastic/beats#12567",
@@ -149,19 +163,4 @@ func (l *linter) workerRules() {
 			Set: "more hosts or workers, or leave it out", Source: "elastic/beats libbeat/outputs/hosts.go, ReadHostList",
 		})
 	}
-}
-
-// goKeepalive is the idle time and the interval of the probes that Go sets on
-// every connection it dials (net.Dialer.KeepAlive); their number stays the
-// system's before Go 1.23.
-const goKeepalive = 15 * time.Second
-
-func (l *linter) keepaliveRule(probes int) {
-	l.found = append(l.found, Finding{
-		Rule: "idle-keepalive", Level: LevelInfo, Setting: "net.ipv4.tcp_keepalive_probes", Value: strconv.Itoa(probes),
-		What:   fmt.Sprintf("a half-open connection with nothing in flight ends after about %s", span(goKeepalive*time.Duration(1+max(probes, 0)))),
-		Why:    "Go probes an idle connection every 15 s whatever tcp_keepalive_time says; a proxy may answer the probes in the peer's stead",
-		Set:    "events that keep flowing, if the stall is to be seen at all",
-		Source: "Go net.Dialer.KeepAlive; Linux net/ipv4/tcp_timer.c, tcp_keepalive_timer",
-	})
 }

@@ -3,6 +3,8 @@ package beatstats
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -41,9 +43,15 @@ func parseLogstash(body []byte, doc gjson.Result) Sample {
 		s.Notes = append(s.Notes, `the object "pipelines" is given more than once`)
 	}
 	pipelines.ForEach(func(id, p gjson.Result) bool {
-		in.add("pipelines."+id.Str, p)
+		base := "pipelines." + id.Str
+		in.add(base, p)
+		if len(s.Pipelines) < maxPipelines {
+			name := strings.ToValidUTF8(id.Str, "\ufffd")
+			s.Pipelines = append(s.Pipelines, PipelineEvents{Name: name, In: number(p, base, "events", "in"), Out: number(p, base, "events", "out")})
+		}
 		return true
 	})
+	slices.SortStableFunc(s.Pipelines, func(a, b PipelineEvents) int { return strings.Compare(a.Name, b.Name) })
 	s.Connections = sum(in.connections)
 	s.PeakConnections = sum(in.peak)
 	s.Received = sum(in.received)
@@ -53,6 +61,9 @@ func parseLogstash(body []byte, doc gjson.Result) Sample {
 	s.CapacityBytes = sum(in.maxBytes)
 	return s
 }
+
+// maxPipelines bounds what a record holds of a body.
+const maxPipelines = 64
 
 // logstashInputs collects the same reading of every pipeline or input.
 type logstashInputs struct {

@@ -15,6 +15,9 @@ import (
 // are *Error with the reasons NotJSON and WrongService.
 func Parse(body []byte) (Sample, error) {
 	const op = "parse counters"
+	if isFluentBitText(body) {
+		return parseFluentBitText(body), nil
+	}
 	doc, err := decode(op, body)
 	if err != nil {
 		return Sample{}, err
@@ -36,7 +39,8 @@ func ParseLogstash(body []byte) (Sample, error) { return parseAs(Logstash, body)
 // ParseFluentd reads the body of Fluentd's /api/plugins.json.
 func ParseFluentd(body []byte) (Sample, error) { return parseAs(Fluentd, body) }
 
-// ParseFluentBit reads the body of Fluent Bit's /api/v1/metrics.
+// ParseFluentBit reads the body of Fluent Bit's /api/v1/metrics,
+// /api/v2/metrics and /api/v2/metrics/prometheus.
 func ParseFluentBit(body []byte) (Sample, error) { return parseAs(FluentBit, body) }
 
 // kinds are the services in the order they are tried.
@@ -48,11 +52,15 @@ var kinds = []struct {
 	{Beat, "/stats", func(d gjson.Result) bool { return d.Get("libbeat").IsObject() }, parseBeat},
 	{Logstash, "/_node/stats", func(d gjson.Result) bool { return d.Get("pipelines").IsObject() && d.Get("version").Exists() }, parseLogstash},
 	{Fluentd, "/api/plugins.json", func(d gjson.Result) bool { return d.Get("plugins").IsArray() }, parseFluentd},
+	{FluentBit, "/api/v2/metrics/prometheus", func(gjson.Result) bool { return false }, nil}, // of Fluent Bit 2; it is no JSON
 	{FluentBit, "/api/v1/metrics", func(d gjson.Result) bool { return d.Get("input").IsObject() && d.Get("output").IsObject() }, parseFluentBit},
 }
 
 func parseAs(name string, body []byte) (Sample, error) {
 	op := "parse " + name + " counters"
+	if name == FluentBit && isFluentBitText(body) {
+		return parseFluentBitText(body), nil
+	}
 	doc, err := decode(op, body)
 	if err != nil {
 		return Sample{}, err
@@ -90,23 +98,43 @@ func decode(op string, body []byte) (gjson.Result, error) {
 
 // deeper reports whether brackets outside of strings nest more than max deep.
 func deeper(body []byte, max int) bool {
-	depth, inString := 0, false
+	if bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) <= max {
+		return false
+	}
+	depth := 0
 	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
+		switch body[i] {
+		case '"':
+			i = stringEnd(body, i)
+		case '{', '[':
 			if depth++; depth > max {
 				return true
 			}
-		case c == '}' || c == ']':
+		case '}', ']':
 			depth--
 		}
 	}
 	return false
+}
+
+// stringEnd is where the string ends that begins at start: at its closing quote,
+// or at the end of body.
+func stringEnd(body []byte, start int) int {
+	for at := start + 1; ; {
+		n := bytes.IndexByte(body[at:], '"')
+		if n < 0 {
+			return len(body)
+		}
+		end := at + n
+		slashes := end
+		for slashes > at && body[slashes-1] == '\\' {
+			slashes--
+		}
+		if (end-slashes)%2 == 0 {
+			return end
+		}
+		at = end + 1
+	}
 }
 
 // looksLike says what a body that is not JSON is instead.

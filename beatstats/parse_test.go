@@ -99,6 +99,10 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(`{"libbeat":{"output":{"events":{"acked":1e400,"acked":-1}}},"beat":{"info":{"uptime":{"ms":9e99}}}}`))
 	f.Add([]byte("{\"libbeat\":{},\"\xffbeat\":{}}"))
+	for _, body := range fixtures(f, "fluent-bit-3.1.*", 2) {
+		f.Add(body)
+	}
+	f.Add([]byte("fluentbit_uptime 1e400\nfluentbit_input_records_total{a=\"\\\"\",name=\"x\"} -1 3\nfluentbit_input_records_total{name=\"x} 5"))
 	f.Add([]byte(`{"plugins":[{"output_plugin":true,"plugin_id":null},7],"input":{},"output":{"a":[]}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		s, err := Parse(body)

@@ -7,14 +7,17 @@
 // ParseSettings read. Nothing here subtracts one sample from another.
 package beatstats
 
-import "time"
+import (
+	"reflect"
+	"time"
+)
 
 // The kinds of service whose counters can be read.
 const (
 	Beat      = "beat"       // Filebeat and its siblings, GET /stats
 	Logstash  = "logstash"   // GET /_node/stats
 	Fluentd   = "fluentd"    // in_monitor_agent, GET /api/plugins.json
-	FluentBit = "fluent-bit" // GET /api/v1/metrics
+	FluentBit = "fluent-bit" // GET /api/v2/metrics/prometheus, before Fluent Bit 2 /api/v1/metrics
 )
 
 // Value is one number of a body. A reading that was absent, or null, has no
@@ -31,6 +34,13 @@ type Value struct {
 
 // OK reports whether the value is there and can be used.
 func (v *Value) OK() bool { return v != nil && v.Corrupt == "" }
+
+// PipelineEvents is what one pipeline of Logstash has taken in and passed on, events.
+type PipelineEvents struct {
+	Name string `json:"name"`
+	In   *Value `json:"in,omitempty"`
+	Out  *Value `json:"out,omitempty"`
+}
 
 // Sample is the counters of one service at one moment. What the service does
 // not publish is nil. Counters start at zero when the service starts (Epoch).
@@ -57,13 +67,17 @@ type Sample struct {
 	ReadBytes   *Value `json:"read_bytes,omitempty"` // 6 a tick is Logstash's keep-alive ACK 0
 	ReadErrors  *Value `json:"read_errors,omitempty"`
 
+	Latency       *Latency `json:"latency,omitempty"`        // of writes since the service started
+	RecentLatency *Latency `json:"recent_latency,omitempty"` // of writes since anybody last read the page: latency_delta, 9.2
+
 	// The shipper's queue.
 	Published *Value `json:"published,omitempty"` // events accepted into the queue
 	// Pending is the depth, a gauge: events waiting for confirmation. Beats:
 	// queue.filled.events, else pipeline.events.active, else published less
-	// acked. Fluentd counts chunks, Logstash only a persisted queue.
+	// acked; in a log pipeline.events.active. Fluentd and Fluent Bit count
+	// chunks, Logstash only a persisted queue.
 	Pending       *Value `json:"pending,omitempty"`
-	PendingBytes  *Value `json:"pending_bytes,omitempty"`  // Fluentd, Logstash
+	PendingBytes  *Value `json:"pending_bytes,omitempty"`  // Fluentd, Fluent Bit, Logstash
 	Capacity      *Value `json:"capacity,omitempty"`       // events the queue can hold, Beats since 7.13
 	CapacityBytes *Value `json:"capacity_bytes,omitempty"` // of a disk queue
 
@@ -82,17 +96,31 @@ type Sample struct {
 
 	// The receiver (Logstash): its inputs that hold connections, taken
 	// together, and its events as a whole.
-	Connections     *Value `json:"connections,omitempty"` // open now, a gauge
-	PeakConnections *Value `json:"peak_connections,omitempty"`
-	Received        *Value `json:"received,omitempty"`      // events those inputs passed on
-	QueuePush       *Value `json:"queue_push_ms,omitempty"` // time those inputs waited for the queue, milliseconds
-	EventsIn        *Value `json:"events_in,omitempty"`     // Fluentd, Fluent Bit: records of all inputs
-	EventsOut       *Value `json:"events_out,omitempty"`
+	Connections     *Value           `json:"connections,omitempty"` // open now, a gauge
+	PeakConnections *Value           `json:"peak_connections,omitempty"`
+	Received        *Value           `json:"received,omitempty"`      // events those inputs passed on
+	QueuePush       *Value           `json:"queue_push_ms,omitempty"` // time those inputs waited for the queue, milliseconds
+	EventsIn        *Value           `json:"events_in,omitempty"`     // Fluentd, Fluent Bit: records of all inputs
+	EventsOut       *Value           `json:"events_out,omitempty"`
+	Pipelines       []PipelineEvents `json:"pipelines,omitempty"` // Logstash, by name, 64 at most
 	// Backpressure is the share of time inputs waited for the queue, summed
 	// over inputs: flow.queue_backpressure.current, Logstash 8.5 and later.
 	Backpressure *float64 `json:"backpressure,omitempty"`
 
+	// Logged is set where the sample is made of lines of the service's log.
+	Logged *Logged `json:"logged,omitempty"`
+
 	// Notes are doubts about the body: faults of the release that sent it,
 	// numbers passed over, bytes that are no UTF-8.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// Corrupt lists the values that must not be used.
+func (s Sample) Corrupt() (bad []*Value) {
+	for _, f := range reflect.ValueOf(s).Fields() {
+		if v, ok := f.Interface().(*Value); ok && v != nil && v.Corrupt != "" {
+			bad = append(bad, v)
+		}
+	}
+	return bad
 }

@@ -16,7 +16,7 @@ type identity struct{ id, name, version string }
 // path. Where the counters don't tell the version, / is asked for it, once a
 // life of the service.
 func (c *Client) Scrape(ctx context.Context) (s Sample, raw []byte, err error) {
-	path := c.known()
+	path := c.Path()
 	if path == "" {
 		path, s, raw, err = c.detect(ctx)
 	} else {
@@ -32,8 +32,8 @@ func (c *Client) Scrape(ctx context.Context) (s Sample, raw []byte, err error) {
 	return s, raw, err
 }
 
-// known is the path of the counters, "" while it is to be found out.
-func (c *Client) known() string {
+// Path is that of the counters, "" while it is to be found out.
+func (c *Client) Path() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.found

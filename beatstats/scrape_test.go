@@ -58,10 +58,11 @@ func TestScrapeFindsTheKind(t *testing.T) {
 		{Beat, "/stats", "filebeat-8.12.json", "/stats", "/stats"},
 		{Logstash, "/_node/stats", "logstash-8.12.json", "/stats /_node/stats", "/_node/stats"},
 		{Fluentd, "/api/plugins.json", "fluentd-1.16.json", "/stats /_node/stats /api/plugins.json", "/api/plugins.json"},
-		{FluentBit, "/api/v1/metrics", "fluent-bit-2.2.json", "/stats /_node/stats /api/plugins.json /api/v1/metrics /", "/api/v1/metrics /"},
+		{FluentBit, "/api/v2/metrics/prometheus", "fluent-bit-3.1.prom", "/stats /_node/stats /api/plugins.json /api/v2/metrics/prometheus", "/api/v2/metrics/prometheus"},
+		{FluentBit, "/api/v1/metrics", "fluent-bit-2.2.json", "/stats /_node/stats /api/plugins.json /api/v2/metrics/prometheus /api/v1/metrics /", "/api/v1/metrics /"},
 	}
 	for _, tt := range tests {
-		t.Run(tt.kind, func(t *testing.T) {
+		t.Run(tt.file, func(t *testing.T) {
 			body := fixture(t, tt.file)
 			s := start(t, map[string]string{tt.path: string(body)})
 			c := client(t, s.URL, 0)
@@ -146,8 +147,8 @@ func TestScrapeFindsNothing(t *testing.T) {
 	s := start(t, map[string]string{"/stats": "<html>It works</html>"})
 	c := client(t, s.URL, 0)
 	_, _, err := c.Scrape(t.Context())
-	wantError(t, err, WrongService, "find counters at "+s.URL+": not at /stats, /_node/stats, /api/plugins.json, /api/v1/metrics: parse counters: an HTML page")
-	if got := s.paths(); got != "/stats /_node/stats /api/plugins.json /api/v1/metrics" {
+	wantError(t, err, WrongService, "find counters at "+s.URL+": not at /stats, /_node/stats, /api/plugins.json, /api/v2/metrics/prometheus, /api/v1/metrics: parse counters: an HTML page")
+	if got := s.paths(); got != "/stats /_node/stats /api/plugins.json /api/v2/metrics/prometheus /api/v1/metrics" {
 		t.Errorf("asked for %q", got)
 	}
 	wall := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))

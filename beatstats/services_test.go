@@ -19,7 +19,13 @@ func TestLogstash(t *testing.T) {
 		MemoryBytes: &Value{N: 151686096, Key: "jvm.mem.heap_used_in_bytes"},
 		Handles:     &Value{N: 103, Key: "process.open_file_descriptors"},
 	}
+	pipeline := func(name string) PipelineEvents {
+		at := "pipelines." + name + ".events."
+		return PipelineEvents{Name: name, In: &Value{N: 540, Key: at + "in"}, Out: &Value{N: 540, Key: at + "out"}}
+	}
 	seven, eight := base, base
+	seven.Pipelines = []PipelineEvents{pipeline("main")}
+	eight.Pipelines = []PipelineEvents{pipeline("main"), pipeline("side.car")}
 	seven.Connections = &Value{N: 1, Key: one + "current_connections"}
 	seven.PeakConnections = &Value{N: 2, Key: one + "peak_connections"}
 	seven.Received = &Value{N: 540, Key: one + "events.out"}
@@ -104,6 +110,56 @@ func TestFluentBit(t *testing.T) {
 	}
 }
 
+// The second interface tells more, in both of its spellings.
+func TestFluentBitText(t *testing.T) {
+	want := Sample{
+		Kind: FluentBit, Name: FluentBit, Version: "3.1.9", Uptime: new(605 * time.Second), Output: "forward.0, null.1",
+		EventsIn:     &Value{N: 604, Key: "fluentbit_input_records_total{tail.0}"},
+		Pending:      &Value{N: 7, Key: "fluentbit_input_storage_chunks{tail.0}"},
+		PendingBytes: &Value{N: 6400, Key: "fluentbit_input_storage_memory_bytes{tail.0}"},
+		Acked:        &Value{N: 545, Key: "fluentbit_output_proc_records_total{forward.0} + fluentbit_output_proc_records_total{null.1}"},
+		WriteBytes:   &Value{N: 54940, Key: "fluentbit_output_proc_bytes_total{forward.0} + fluentbit_output_proc_bytes_total{null.1}"},
+		WriteErrors:  &Value{N: 1, Key: "fluentbit_output_errors_total{forward.0} + fluentbit_output_errors_total{null.1}"},
+		Retries:      &Value{N: 4, Key: "fluentbit_output_retries_total{forward.0} + fluentbit_output_retries_total{null.1}"},
+		Failed:       &Value{N: 1, Key: "fluentbit_output_retries_failed_total{forward.0} + fluentbit_output_retries_failed_total{null.1}"},
+		Dropped:      &Value{N: 10, Key: "fluentbit_output_dropped_records_total{forward.0} + fluentbit_output_dropped_records_total{null.1}"},
+	}
+	for name, body := range fixtures(t, "fluent-bit-3.1.*", 2) {
+		for _, parse := range []func([]byte) (Sample, error){Parse, ParseFluentBit} {
+			s, err := parse(body)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if d := cmp.Diff(want, s); d != "" {
+				t.Errorf("%s: %s", name, d)
+			}
+		}
+		if _, err := ParseFluentd(body); err == nil {
+			t.Errorf("%s is taken for Fluentd's", name)
+		}
+	}
+}
+
+func TestFluentBitTextOddities(t *testing.T) {
+	s, err := Parse([]byte(`fluentbit_uptime{hostname="a b\"}"} -3
+fluentbit_output_proc_records_total{name="we\"ird, {1}",x="y"} 7
+fluentbit_output_proc_records_total{name="we\"ird, {1}"} 8
+fluentbit_output_errors_total NaN
+fluentbit_output_retries_total{name="open
+another_total 3
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Uptime != nil || s.Acked.OK() || s.Acked.Corrupt == "" || s.WriteErrors.OK() || s.Retries != nil {
+		t.Errorf("%+v", s)
+	}
+	wantNotes(t, s.Notes, []string{`lines that are no metrics, the first: "fluentbit_output_retries_total`})
+	if _, err := Parse([]byte("up 1\n")); err == nil {
+		t.Error("another's metrics were taken")
+	}
+}
+
 func TestSumNamesAFewAndCountsTheRest(t *testing.T) {
 	var all []*Value
 	for i := range 7 {
@@ -150,5 +206,43 @@ func TestEpoch(t *testing.T) {
 				t.Errorf("%q, %v; want %q, %v", why, restarted, tt.why, tt.restarted)
 			}
 		})
+	}
+}
+
+// A counter that ran backward is not used, nor what comes after it until it has
+// caught up: the way back would look like progress.
+func TestLives(t *testing.T) {
+	n := func(n int64) *Value { return &Value{N: n, Key: "libbeat.output.events.acked"} }
+	corrupt := func(n int64) *Value { return &Value{N: n, Key: "x", Corrupt: "doubtful"} }
+	at := func(id string, up time.Duration, acked *Value) Sample {
+		return Sample{Kind: Beat, ID: id, Uptime: &up, Acked: acked}
+	}
+	log := at("b", 90*time.Second, n(2))
+	log.Logged = &Logged{Period: 30 * time.Second, Since: time.Minute}
+	var l Lives
+	for i, step := range []struct {
+		s         Sample
+		ok        bool
+		restarted bool
+	}{
+		{at("a", 1*time.Second, n(10)), true, false},
+		{at("a", 2*time.Second, n(9)), false, false},
+		{at("a", 3*time.Second, n(7)), false, false},
+		{at("a", 4*time.Second, nil), false, false},
+		{at("a", 5*time.Second, corrupt(99)), false, false},
+		{at("a", 6*time.Second, n(9)), false, false},
+		{at("a", 7*time.Second, n(10)), true, false},
+		{at("b", 1*time.Second, n(3)), true, true},
+		{at("b", 2*time.Second, n(2)), false, false},
+		{log, true, false}, // from another moment on: not comparable
+		{at("b", 3*time.Second, n(0)), true, true},
+	} {
+		marked, why := l.Next(step.s)
+		if marked.Acked.OK() != step.ok || (why != "") != step.restarted {
+			t.Errorf("step %d: %+v, %q", i, marked.Acked, why)
+		}
+		if step.s.Acked != nil && strings.Contains(step.s.Acked.Corrupt, "backward") {
+			t.Errorf("step %d: the reading itself was changed", i)
+		}
 	}
 }

@@ -22,6 +22,8 @@ type Settings struct {
 
 	QueueType   string `json:"queue_type,omitempty"`   // "mem" or "disk"; "" is mem
 	QueueEvents *int   `json:"queue_events,omitempty"` // queue.mem.events, default 3200, before 8.11: 4096
+	// FlushMinEvents is queue.mem.flush.min_events, default 1600, before 8.11: 2048.
+	FlushMinEvents *int `json:"flush_min_events,omitempty"`
 
 	HTTPEnabled *bool  `json:"http_enabled,omitempty"` // default false
 	HTTPHost    string `json:"http_host,omitempty"`    // default localhost
@@ -29,8 +31,9 @@ type Settings struct {
 
 	Inputs []Input `json:"inputs,omitempty"`
 
-	at  map[string]entry // what each setting was read from, by its full name
-	odd []Finding        // what reading the file has found already
+	at     map[string]entry // what each setting was read from, by its full name
+	odd    []Finding        // what reading the file has found already
+	policy string           // of an Elastic Agent policy, the output that was read
 }
 
 // Input is one entry of filebeat.inputs.

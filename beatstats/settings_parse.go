@@ -1,6 +1,7 @@
 package beatstats
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"maps"
@@ -14,10 +15,13 @@ const maxSettingsFile = 1 << 20
 
 // ParseSettings reads a filebeat.yml, whether its names are nested or flat
 // ("output.logstash.timeout: 24h"), with values as Beats reads them: a bare
-// number is seconds where a duration is wanted. A value Beats would refuse,
-// and one mis-indented block, are kept for Lint to report; any other file that
-// is no YAML is an error that quotes its line.
-func ParseSettings(r io.Reader) (Settings, error) {
+// number is seconds where a duration is wanted. What stands in for a variable of
+// the environment that has a default ("${T:30s}") is that default. Overrides are
+// "name=value" as of Filebeat's option -E and stand above the file.
+//
+// A value Beats would refuse, and one mis-indented block, are kept for Lint to
+// report; any other file that is no YAML is an error that quotes its line.
+func ParseSettings(r io.Reader, overrides ...string) (Settings, error) {
 	src, err := io.ReadAll(io.LimitReader(r, maxSettingsFile+1))
 	if err != nil {
 		return Settings{}, fmt.Errorf("read settings: %w", err)
@@ -25,30 +29,88 @@ func ParseSettings(r io.Reader) (Settings, error) {
 	if len(src) > maxSettingsFile {
 		return Settings{}, fmt.Errorf("read settings: more than %d bytes", maxSettingsFile)
 	}
+	src = bytes.TrimPrefix(src, []byte("\ufeff"))
 	s := Settings{}
-	at, again, err := flatten(src)
+	doc, err := flatten(src)
 	if err != nil {
 		mended, misplaced, ok := mendIndent(src)
 		if !ok {
 			return Settings{}, err
 		}
 		var still error
-		if at, again, still = flatten(mended); still != nil {
+		if doc, still = flatten(mended); still != nil {
 			return Settings{}, err
 		}
 		s.odd = append(s.odd, misindented(misplaced))
 	}
-	s.at = at
-	for _, name := range again {
-		s.odd = append(s.odd, Finding{
-			Rule: "given-twice", Level: LevelWarning, Setting: name, Line: at[name].line, // no Value: it may be a password
-			What: "the setting is given more than once; this, the last, is taken to count",
-			Why:  "YAML forbids it, and which one counts depends on the Beat's release",
-			Set:  "one of them", Source: "YAML 1.2.2, section 3.2.1.3",
-		})
+	s.at = doc.at
+	s.odd = append(s.odd, doc.oddities()...)
+	for _, pair := range overrides {
+		if err := s.override(pair); err != nil {
+			return Settings{}, err
+		}
 	}
+	s.adoptPolicy()
 	s.read()
 	return s, nil
+}
+
+// override puts a "name=value" above the file. As with -E, a value may be a list
+// in brackets or with commas.
+func (s *Settings) override(pair string) error {
+	name, value, ok := strings.Cut(pair, "=")
+	if !ok || name == "" {
+		return fmt.Errorf("parse override %s: want name=value", quote(withoutSecrets(pair), 80))
+	}
+	if strings.Contains(value, ",") && !strings.ContainsAny(value, "[{") {
+		value = "[" + value + "]"
+	}
+	doc, err := flatten([]byte(quoteKey(name) + ": " + value))
+	if err != nil {
+		return fmt.Errorf("parse override of %s: want a value as in YAML", quote(name, 80))
+	}
+	for have := range s.at {
+		if have == name || strings.HasPrefix(have, name+".") {
+			delete(s.at, have)
+		}
+	}
+	for name, e := range doc.at {
+		e.line, e.option = 0, true
+		s.at[name] = e
+	}
+	return nil
+}
+
+func quoteKey(name string) string { return "'" + strings.ReplaceAll(name, "'", "''") + "'" }
+
+// adoptPolicy takes the output of an Elastic Agent policy ("outputs.default.type:
+// logstash"), which the Filebeat that it starts ships to, for the file's own.
+func (s *Settings) adoptPolicy() {
+	var names []string
+	for name, e := range s.at {
+		if rest, ok := strings.CutPrefix(name, "outputs."); ok && strings.HasSuffix(rest, ".type") && strings.Count(rest, ".") == 1 && e.text != "" {
+			names = append(names, strings.TrimSuffix(rest, ".type"))
+		}
+		if strings.HasPrefix(name, "output.") {
+			return
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		rank := func(n string) string { // Logstash first, then the default one
+			return strconv.FormatBool(s.at["outputs."+n+".type"].text != "logstash") + strconv.FormatBool(n != "default") + n
+		}
+		return strings.Compare(rank(a), rank(b))
+	})
+	s.policy = names[0]
+	from, to := "outputs."+s.policy+".", "output."+s.at["outputs."+s.policy+".type"].text+"."
+	for name, e := range maps.Clone(s.at) {
+		if rest, ok := strings.CutPrefix(name, from); ok && rest != "type" {
+			s.at[to+rest] = e
+		}
+	}
 }
 
 func (s *Settings) read() {
@@ -75,9 +137,14 @@ func (s *Settings) read() {
 		if n := s.integer(base + "mem.events"); n != nil {
 			s.QueueEvents = n
 		}
+		if n := s.integer(base + "mem.flush.min_events"); n != nil {
+			s.FlushMinEvents = n
+		}
 	}
 	s.HTTPEnabled = s.boolean("http.enabled")
-	s.HTTPHost = s.at["http.host"].text
+	if e, ok := s.scalar("http.host"); ok {
+		s.HTTPHost = e.text
+	}
 	s.HTTPPort = s.integer("http.port")
 	s.Inputs = s.inputs()
 }
@@ -88,7 +155,7 @@ func (s *Settings) output() string {
 	for name := range s.at {
 		if rest, ok := strings.CutPrefix(name, "output."); ok {
 			kind, _, _ := strings.Cut(rest, ".")
-			if on := s.boolean("output." + kind + ".enabled"); or(on, true) {
+			if on := s.boolean("output." + kind + ".enabled"); or(on, true) && !slices.Contains(outputSettings, kind) {
 				names = append(names, kind)
 			}
 		}

@@ -113,17 +113,48 @@ output.logstash.timeout: 1s
 `}
 	for name, text := range forms {
 		t.Run(name, func(t *testing.T) {
-			if name == "between" { // no duration is written so; it is read all the same
-				text = strings.Replace(text, "0x5A", "90", 1)
-			}
 			s := settings(t, text)
 			if d := cmp.Diff(want, s, exported, cmpopts.IgnoreFields(Input{}, "Line")); d != "" {
 				t.Error(d)
 			}
-			if len(s.odd) > 0 {
-				t.Errorf("%+v", s.odd)
+			for _, f := range s.odd {
+				if f.Rule != "more-documents" {
+					t.Errorf("%+v", f)
+				}
 			}
 		})
+	}
+}
+
+// A tab is as good as a space between brackets, in text, and behind a name; a mark
+// of the byte order and a directive are no settings.
+func TestSettingsPassOver(t *testing.T) {
+	for name, text := range map[string]string{
+		"brackets":    "output.logstash: {\n\ttimeout: 9s,\n\thosts: [\n\t'a']}\n",
+		"text":        "x:\n- |\n  a\n  \tb\noutput.logstash:\n  timeout: 9s\n",
+		"behind":      "output.logstash:\n  timeout:\t9s\t# nine\n",
+		"byte order":  "\ufeffoutput.logstash:\n  timeout: 9s\n",
+		"directive":   "%YAML 1.1\n---\noutput.logstash:\n  timeout: 9s\n",
+		"end mark":    "output.logstash:\n  timeout: 9s\n...\n",
+		"line ends":   "output.logstash:\r\n  timeout: 9s\r\n",
+		"quoted name": "'output.logstash.timeout': 9s\n",
+	} {
+		if s := settings(t, text); s.Timeout == nil || *s.Timeout != 9*time.Second {
+			t.Errorf("%s: timeout %v, found %+v", name, s.Timeout, s.odd)
+		}
+	}
+}
+
+// Quoted or not decides what is a boolean (yaml.v2, then strconv in go-ucfg).
+func TestSettingsBooleans(t *testing.T) {
+	for value, want := range map[string]*bool{
+		"y": new(true), "Yes": new(true), "ON": new(true), "true": new(true), "'true'": new(true), "'1'": new(true), "${B:true}": new(true),
+		"n": new(false), "off": new(false), "'F'": new(false), "'yes'": nil, "'on'": nil, "1": nil, "yEs": nil, "${B:yes}": nil, "perhaps": nil,
+	} {
+		s := settings(t, "output.logstash.loadbalance: "+value+"\n")
+		if d := cmp.Diff(want, s.LoadBalance); d != "" || (want == nil) != (len(s.odd) == 1) {
+			t.Errorf("%s: %s %+v", value, d, s.odd)
+		}
 	}
 }
 
@@ -148,7 +179,19 @@ func TestSettingsDurations(t *testing.T) {
 		{"true", nil, true},
 		{"", nil, false},
 		{"~", nil, false},
-		{"${LS_TIMEOUT:0s}", nil, false},
+		{"${LS_TIMEOUT:0s}", new(time.Duration(0)), false},
+		{"${LS_TIMEOUT:30}", nil, true},
+		{"${LS_TIMEOUT}", nil, false},
+		{"1_0", new(10 * time.Second), false},
+		{"030", new(24 * time.Second), false},
+		{"08", new(8 * time.Second), false},
+		{"0x10", new(16 * time.Second), false},
+		{"1e1", new(10 * time.Second), false},
+		{"+30", new(30 * time.Second), false},
+		{".5", new(500 * time.Millisecond), false},
+		{".inf", nil, true},
+		{".nan", nil, true},
+		{"1:30", nil, true},
 	}
 	for _, tt := range tests {
 		s := settings(t, "output.logstash:\n  timeout: "+tt.value+"\n")
@@ -165,7 +208,7 @@ func TestSettingsOfTheGuide(t *testing.T) {
 	s := settings(t, string(fixture(t, "filebeat-guide.yml")))
 	want := Settings{
 		Output: "logstash", Hosts: []string{"router:5044"}, Timeout: new(time.Duration(0)), TTL: new(time.Duration(0)), Pipelining: new(2),
-		QueueType: "mem", QueueEvents: new(4096), HTTPEnabled: new(true), HTTPHost: "0.0.0.0", HTTPPort: new(5066),
+		QueueType: "mem", QueueEvents: new(4096), FlushMinEvents: new(1), HTTPEnabled: new(true), HTTPHost: "0.0.0.0", HTTPPort: new(5066),
 		Inputs: []Input{{Type: "log", Paths: []string{"/logs/*.log"}, Enabled: true, Line: 2}},
 	}
 	if d := cmp.Diff(want, s, exported); d != "" {
@@ -200,7 +243,9 @@ func TestSettingsEndpoint(t *testing.T) {
 func TestSettingsRefuses(t *testing.T) {
 	deep := strings.Repeat("{a: ", 100) + strings.Repeat("}", 100)
 	tests := []struct{ name, text, says string }{
-		{"not yaml", "output.logstash:\n\thosts: [a]\n", "parse settings: line 2"},
+		{"a tab", "output.logstash:\n\thosts: [a]\n", "parse settings: line 2: a tab in the indentation"},
+		{"a tab behind spaces", "output.logstash:\n  \thosts: [a]\n", "parse settings: line 2: a tab in the indentation"},
+		{"a tab before a comment", "output.logstash:\n  hosts: [a]\n\t# b\n", "parse settings: line 3: a tab in the indentation"},
 		{"open list", "a: [1,\nb: 2\n", "parse settings: line "},
 		{"beside an item, twice broken", "a:\n - b: 1\n c: [\n", "parse settings: line 3"},
 		{"another file", "#!/bin/sh\nexec filebeat -e\n", `want names with values, have "#!/bin/sh`},

@@ -17,14 +17,21 @@ const wrapped = 1 << 62
 
 // newValue reads a JSON number; null and absent give nil.
 func newValue(key string, r gjson.Result) *Value {
+	if v, ok := readValue(key, r); ok {
+		return &v
+	}
+	return nil
+}
+
+func readValue(key string, r gjson.Result) (v Value, ok bool) {
 	switch r.Type {
 	case gjson.Null:
-		return nil
+		return Value{}, false
 	case gjson.Number:
 		n, corrupt := count(r.Raw)
-		return &Value{N: n, Key: key, Corrupt: corrupt}
+		return Value{N: n, Key: key, Corrupt: corrupt}, true
 	default:
-		return &Value{Key: key, Corrupt: "not a number: " + quote(r.Raw, 40)}
+		return Value{Key: key, Corrupt: "not a number: " + quote(r.Raw, 40)}, true
 	}
 }
 

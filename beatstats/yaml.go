@@ -11,13 +11,41 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // entry is one scalar of a settings file.
 type entry struct {
 	text   string // as Beats gets it: unquoted
-	number bool   // an unquoted number, which Beats takes for seconds where it wants a duration
-	line   int
+	plain  bool   // unquoted: may be a number or a boolean
+	line   int    // 0 where it is not from the file
+	merged bool   // by "<<": a setting of the block itself may follow
+	option bool   // from -E
+}
+
+// yamlNumber is what gopkg.in/yaml.v2, which Beats reads its files with, takes
+// for a number once underscores are gone (resolve.go). "030" is octal to it.
+var yamlNumber = regexp.MustCompile(`^[-+]?(?:0x[0-9a-fA-F]+|0b[01]+|0o[0-7]+|[0-9]+|(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.inf|\.Inf|\.INF|\.nan|\.NaN|\.NAN)$`)
+
+// number is the text of an unquoted number, as Go's strconv reads it with base 0.
+func (e entry) number() (text string, ok bool) {
+	text = strings.ReplaceAll(e.text, "_", "")
+	return strings.TrimPrefix(text, "+"), e.plain && yamlNumber.MatchString(text)
+}
+
+// spot is a place in a settings file.
+type spot struct {
+	name string
+	line int
+}
+
+// document is a settings file by full names: "a.b" stands for a: {b: …} as for a
+// flat "a.b:", and a list adds its index: "a.0".
+type document struct {
+	at    map[string]entry
+	again []spot // given more than once in one block; the last one counts
+	clash []spot // given in two notations, which Beats refuses
+	more  int    // documents behind the first, which Beats does not read
 }
 
 // Bounds on a settings file, far above filebeat.reference.yml. Aliases could
@@ -60,29 +88,41 @@ func elaborate(src []byte) string {
 	return ""
 }
 
-// flatten reads a settings file into its scalars by full name: "a.b" stands
-// for a: {b: …} as for a flat "a.b:", and a list adds its index: "a.0". again
-// lists the names set more than once; the last one counts.
-func flatten(src []byte) (at map[string]entry, again []string, err error) {
+// flatten reads a settings file into its scalars by full name.
+func flatten(src []byte) (document, error) {
 	if beyond := elaborate(src); beyond != "" {
-		return nil, nil, errors.New("parse settings: " + beyond)
+		return document{}, errors.New("parse settings: " + beyond)
 	}
 	file, err := parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		return nil, nil, syntaxError(src, err)
+		return document{}, syntaxError(src, err)
 	}
-	f := flattener{at: map[string]entry{}, anchors: map[string]ast.Node{}}
-	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
-		return f.at, nil, nil
+	if line := tabIndent(src); line > 0 {
+		return document{}, badLine(src, line, "a tab in the indentation, which YAML forbids: Filebeat does not start")
 	}
-	switch body := file.Docs[0].Body.(type) { // Beats reads the first document only
-	case *ast.MappingNode, *ast.MappingValueNode:
+	f := flattener{document: document{at: map[string]entry{}}, anchors: map[string]ast.Node{}}
+	var docs []ast.Node
+	for _, d := range file.Docs {
+		if _, directive := d.Body.(*ast.DirectiveNode); !directive {
+			docs = append(docs, d.Body)
+		}
+	}
+	if len(docs) == 0 || docs[0] == nil {
+		return f.document, nil
+	}
+	for _, d := range docs[1:] {
+		if d != nil {
+			f.more++
+		}
+	}
+	switch body := docs[0].(type) { // Beats reads the first document only
+	case *ast.MappingNode, *ast.MappingValueNode, *ast.AnchorNode:
 		err = f.add("", body, 0)
 	case *ast.NullNode, *ast.CommentGroupNode:
 	default:
 		err = fmt.Errorf("parse settings: want names with values, have %s", quote(bytes.TrimSpace(src), 30))
 	}
-	return f.at, f.again, err
+	return f.document, err
 }
 
 // syntaxError names the line of a YAML error and quotes it.
@@ -92,11 +132,18 @@ func syntaxError(src []byte, err error) error {
 		return fmt.Errorf("parse settings: %w", err)
 	}
 	n := y.GetToken().Position.Line
+	if at := tabIndent(src); at > 0 && at <= n {
+		return badLine(src, at, "a tab in the indentation, which YAML forbids: Filebeat does not start")
+	}
+	return badLine(src, n, y.GetMessage())
+}
+
+func badLine(src []byte, n int, why string) error {
 	line := ""
 	if lines := strings.Split(string(src), "\n"); n >= 1 && n <= len(lines) {
-		line = lines[n-1]
+		line = strings.TrimRight(lines[n-1], "\r")
 	}
-	return fmt.Errorf("parse settings: line %d: %s: %s", n, y.GetMessage(), quote(withoutSecrets(line), 80))
+	return fmt.Errorf("parse settings: line %d: %s: %s", n, why, quote(withoutSecrets(line), 80))
 }
 
 var (
@@ -110,10 +157,10 @@ func withoutSecrets(line string) string {
 }
 
 type flattener struct {
-	at      map[string]entry
-	again   []string
+	document
 	anchors map[string]ast.Node
 	nodes   int
+	merging int // how many "<<" we are in
 }
 
 func (f *flattener) add(name string, n ast.Node, depth int) error {
@@ -122,20 +169,9 @@ func (f *flattener) add(name string, n ast.Node, depth int) error {
 	}
 	switch n := n.(type) {
 	case *ast.MappingNode:
-		for _, v := range n.Values {
-			if err := f.add(name, v, depth); err != nil {
-				return err
-			}
-		}
+		return f.block(name, n.Values, depth)
 	case *ast.MappingValueNode:
-		if n.Key.IsMergeKey() {
-			return f.add(name, n.Value, depth+1)
-		}
-		key := n.Key.GetToken().Value
-		if name != "" {
-			key = name + "." + key
-		}
-		return f.add(key, n.Value, depth+1)
+		return f.pair(name, n, depth)
 	case *ast.SequenceNode:
 		for i, v := range n.Values {
 			if err := f.add(name+"."+strconv.Itoa(i), v, depth+1); err != nil {
@@ -157,19 +193,62 @@ func (f *flattener) add(name string, n ast.Node, depth int) error {
 	case *ast.LiteralNode:
 		f.set(name, entry{text: n.Value.Value, line: n.GetToken().Position.Line})
 	case ast.ScalarNode:
-		_, integer := n.(*ast.IntegerNode)
-		_, float := n.(*ast.FloatNode)
-		f.set(name, entry{text: n.GetToken().Value, number: integer || float, line: n.GetToken().Position.Line})
+		t := n.GetToken()
+		quoted := t.Type == token.SingleQuoteType || t.Type == token.DoubleQuoteType
+		f.set(name, entry{text: t.Value, plain: !quoted, line: t.Position.Line})
 	}
 	return nil
+}
+
+// block adds the pairs of a mapping. Of a key given twice yaml.v2 drops the first
+// with all that is below it.
+func (f *flattener) block(name string, pairs []*ast.MappingValueNode, depth int) error {
+	last := map[string]int{}
+	for i, p := range pairs {
+		if !p.Key.IsMergeKey() {
+			last[p.Key.GetToken().Value] = i
+		}
+	}
+	for i, p := range pairs {
+		key := p.Key.GetToken()
+		if n, ok := last[key.Value]; ok && n != i && !p.Key.IsMergeKey() {
+			f.again = append(f.again, spot{below(name, key.Value), pairs[n].Key.GetToken().Position.Line})
+			continue
+		}
+		if err := f.pair(name, p, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *flattener) pair(name string, p *ast.MappingValueNode, depth int) error {
+	if p.Key.IsMergeKey() {
+		f.merging++
+		defer func() { f.merging-- }()
+		return f.add(name, p.Value, depth+1)
+	}
+	return f.add(below(name, p.Key.GetToken().Value), p.Value, depth+1)
+}
+
+func below(block, key string) string {
+	if block == "" {
+		return key
+	}
+	return block + "." + key
 }
 
 func (f *flattener) set(name string, e entry) {
 	if name == "" { // of an empty key
 		return
 	}
-	if _, set := f.at[name]; set {
-		f.again = append(f.again, name)
+	e.merged = f.merging > 0
+	switch old, set := f.at[name]; {
+	case !set || old.merged && !e.merged:
+	case e.merged: // yaml.v2 takes what comes last, also where that is what was merged
+		f.again = append(f.again, spot{name, e.line})
+	default:
+		f.clash = append(f.clash, spot{name, e.line})
 	}
 	f.at[name] = e
 }
