@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/prometheus/procfs"
+
 	"halfopen/netns"
 )
 
@@ -19,9 +21,6 @@ const (
 	// may have no more than 20,000.
 	holderMax = 9000
 	watched   = 4 // connections on testPort
-	// spare sockets: a /proc/net/tcp of 90,001 was seen one row short, twice in a
-	// row, for no known reason; no holder had reported an error.
-	spare = 16
 )
 
 func init() {
@@ -95,12 +94,36 @@ func crowdOf(tb testing.TB, sockets int) *crowd {
 func (c *crowd) grow(tb testing.TB, sockets int) {
 	tb.Helper()
 	var ready []func()
-	for sockets += spare; c.sockets < sockets; {
+	for c.sockets < sockets {
 		ready = append(ready, c.hold(tb, testPort+1, min((sockets-c.sockets+1)/2, holderMax)))
 	}
 	for _, wait := range ready {
 		wait()
 	}
+	if n := c.inUse(tb); n < sockets {
+		tb.Fatalf("%d sockets of %d", n, sockets)
+	}
+}
+
+// inUse is the kernel's own count of the sockets in its tables
+// (/proc/net/sockstat): what any reading of them must come to.
+func (c *crowd) inUse(tb testing.TB) int {
+	tb.Helper()
+	fs, err := procfs.NewFS(c.ns.ProcRoot())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stat, err := fs.NetSockstat()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, p := range stat.Protocols {
+		if p.Protocol == "TCP" {
+			return p.InUse
+		}
+	}
+	tb.Fatal("no count of TCP sockets")
+	return 0
 }
 
 // hold starts a process with count connections to an address of its own.

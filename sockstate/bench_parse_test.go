@@ -3,6 +3,7 @@ package sockstate
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -27,13 +28,18 @@ func snapshot(tb testing.TB, c *crowd) (root string, text []byte) {
 }
 
 // readOurs does what procfs's NetTCP does: it opens the file and parses all of it.
-func readOurs(root string, dst []Socket) ([]Socket, error) {
+// Through is nil, or hides from the parser that it is a file.
+func readOurs(root string, through func(io.Reader) io.Reader, dst []Socket) ([]Socket, error) {
 	f, err := os.Open(filepath.Join(root, "net", "tcp"))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	socks, bad, err := ParseProc(f, nil, dst)
+	var text io.Reader = f
+	if through != nil {
+		text = through(f)
+	}
+	socks, bad, err := ParseProc(text, nil, dst)
 	if len(bad) > 0 {
 		err = fmt.Errorf("bad line %s", bad[0])
 	}
@@ -52,8 +58,9 @@ func readTheirs(root string) (procfs.NetTCP, error) {
 // measureParsers compares ParseProc with procfs's parser, on the same text.
 func measureParsers(b *testing.B, c *crowd, table *ratios) {
 	root, text := snapshot(b, c)
-	mine, err := readOurs(root, nil)
-	if err := crowded(len(mine), c, err); err != nil {
+	sockets := c.inUse(b)
+	mine, err := readOurs(root, nil, nil)
+	if err := expect(len(mine), sockets, err); err != nil {
 		b.Fatal(err)
 	}
 	theirs, err := readTheirs(root)
@@ -63,19 +70,22 @@ func measureParsers(b *testing.B, c *crowd, table *ratios) {
 	if err := same(mine, theirs); err != nil {
 		b.Fatal(err)
 	}
-	runs := max(1, 20_000/c.sockets)
-	ours := contender{times: runs, run: func() error { _, err := readOurs(root, nil); return err }}
-	again := contender{times: runs, run: func() error { mine, err = readOurs(root, mine[:0]); return err }}
+	runs := max(1, 20_000/sockets)
+	stream := func(r io.Reader) io.Reader { return struct{ io.Reader }{r} }
+	ours := contender{times: runs, run: func() error { _, err := readOurs(root, nil, nil); return err }}
+	sizeless := contender{times: runs, run: func() error { _, err := readOurs(root, stream, nil); return err }}
+	again := contender{times: runs, run: func() error { mine, err = readOurs(root, nil, mine[:0]); return err }}
 	rival := contender{times: runs, run: func() error { _, err := readTheirs(root); return err }}
-	race(b, &ours, &again, &rival)
+	race(b, &ours, &sizeless, &again, &rival)
 	allocs := testing.AllocsPerRun(3, func() { ours.run() })
 	rivalAllocs := testing.AllocsPerRun(3, func() { rival.run() })
 
 	b.ReportMetric(float64(len(text))/1e6/ours.median().Seconds(), "MB/s")
 	b.ReportMetric(allocs, "allocs/table")
-	table.faster("parser, procfs", c.sockets, &ours, &rival, 3)
-	table.faster("parser into the same slice, procfs", c.sockets, &again, &rival, 3)
-	table.atMost("parser, allocations : procfs", c.sockets, fmt.Sprint(allocs), fmt.Sprint(rivalAllocs), allocs/rivalAllocs, 1.0/20)
+	table.faster("parser, procfs", sockets, &ours, &rival, 3)
+	table.faster("parser into the same slice, procfs", sockets, &again, &rival, 3)
+	table.faster("parser of a stream of unknown size, procfs", sockets, &sizeless, &rival, 0)
+	table.atMost("parser, allocations : procfs", sockets, fmt.Sprint(allocs), fmt.Sprint(rivalAllocs), allocs/rivalAllocs, 1.0/20)
 }
 
 // same compares the columns that procfs has.

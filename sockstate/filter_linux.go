@@ -22,9 +22,11 @@ const (
 
 // anyPort returns the bytecode of "one end is on one of these ports". A
 // comparison is two ops, of which the second holds the port. Running off the end
-// accepts a socket; a jump to one op beyond the end rejects it.
+// accepts a socket; a jump to one op beyond the end rejects it. The kernel runs it
+// for every socket of the namespace: most ports are ephemeral, above those that
+// are watched, and refused by LE, which therefore comes first.
 func anyPort(ports flow.Ports) ([]byte, error) {
-	const alternative = 2*compare + opLen // GE, LE, jump to the end
+	const alternative = 2*compare + opLen // LE, GE, jump to the end
 	total := 2*len(ports)*alternative - opLen
 	if total > maxFilter {
 		return nil, fmt.Errorf("filter sockets by port: %d ports are too many, at most %d", len(ports), (maxFilter+opLen)/(2*alternative))
@@ -35,7 +37,7 @@ func anyPort(ports flow.Ports) ([]byte, error) {
 		binary.NativeEndian.PutUint16(code[len(code)-2:], uint16(no))
 	}
 	for _, p := range ports {
-		for _, op := range [][2]uint8{{bcSrcGE, bcSrcLE}, {bcDstGE, bcDstLE}} {
+		for _, op := range [][2]uint8{{bcSrcLE, bcSrcGE}, {bcDstLE, bcDstGE}} {
 			next := len(code) + alternative
 			if next > total {
 				next = total + opLen // the last one: reject

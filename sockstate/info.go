@@ -111,13 +111,15 @@ type Mem struct {
 	Drops   uint32 `json:"drops"`          // SK_MEMINFO_DROPS: segments
 }
 
-// still returns a copy without the values that move by themselves.
-func still(i *Info) *Info {
-	if i == nil {
-		return nil
+// steady is Socket.Steady for what tcp_info tells.
+func (i *Info) steady(prev *Info) bool {
+	if i == nil || prev == nil {
+		return i == prev
 	}
-	c := *i
-	c.LastDataSent, c.LastDataRecv, c.LastAckRecv = 0, 0, 0
-	c.Busy.V, c.RwndLimited.V, c.SndbufLimited.V = 0, 0, 0
-	return &c
+	a, b := *i, *prev
+	for _, c := range []*Info{&a, &b} {
+		c.LastDataSent, c.LastDataRecv, c.LastAckRecv = 0, 0, 0
+		c.Busy.V, c.RwndLimited.V, c.SndbufLimited.V = 0, 0, 0
+	}
+	return a == b
 }

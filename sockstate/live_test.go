@@ -40,16 +40,23 @@ func inside(t testing.TB, ns *netns.NS, fn func() error) {
 	}
 }
 
-// await polls until fn has no complaint.
+// await polls until fn has no complaint: the kernel gives no notice of what its
+// tables show next.
 func await(t testing.TB, fn func() error) {
 	t.Helper()
-	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if err = fn(); err == nil {
+	tick, late := time.NewTicker(5*time.Millisecond), time.After(20*time.Second)
+	defer tick.Stop()
+	for {
+		err := fn()
+		if err == nil {
 			return
 		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal(err)
+		}
 	}
-	t.Fatal(err)
 }
 
 // end is a TCP socket made by system calls: unlike a net.Conn it does nothing by
@@ -143,27 +150,27 @@ func (e end) write(t testing.TB, data string) {
 }
 
 // fill writes until neither this end's send buffer nor the peer's window takes
-// more, and stays so.
+// more, and nothing is in flight that could make room.
 func (e end) fill(t testing.TB) {
 	t.Helper()
 	if err := unix.SetNonblock(int(e), true); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 64<<10)
-	full := 0
 	await(t, func() error {
-		for {
-			n, err := unix.Write(int(e), buf)
-			if n <= 0 {
-				if !errors.Is(err, unix.EAGAIN) {
-					t.Fatal(err)
-				}
-				break
-			}
-			full = 0
+		n, err := unix.Write(int(e), buf)
+		for n > 0 {
+			n, err = unix.Write(int(e), buf)
 		}
-		if full++; full < 10 {
-			return fmt.Errorf("send buffer not full yet")
+		if !errors.Is(err, unix.EAGAIN) {
+			t.Fatal(err)
+		}
+		info, err := unix.GetsockoptTCPInfo(int(e), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Unacked > 0 || info.Notsent_bytes == 0 {
+			return fmt.Errorf("send buffer not full yet: %d segments in flight, %d bytes not sent", info.Unacked, info.Notsent_bytes)
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 
 	"halfopen/flow"
@@ -34,6 +35,9 @@ const (
 func ParseProc(r io.Reader, keep func(flow.Flow) bool, dst []Socket) (socks []Socket, bad []BadLine, err error) {
 	lines := lineReader{r: bufio.NewReaderSize(r, lineMax)}
 	var cols slab
+	if keep == nil {
+		dst = slices.Grow(dst, rowsIn(r)) // growing costs as much as parsing
+	}
 	for lines.next() {
 		if lines.why != "" {
 			bad = append(bad, lines.bad(lines.why))
@@ -63,6 +67,28 @@ func ParseProc(r io.Reader, keep func(flow.Flow) bool, dst []Socket) (socks []So
 		}
 	}
 	return dst, bad, lines.err
+}
+
+const (
+	// rowLen is the length of most rows: the kernel pads them
+	// (net/ipv4/tcp_ipv4.c, TMPSZ), those of tcp6 are longer.
+	rowLen = 150
+	// roomMax bounds what is set aside on the word of a file's size, to 16 MiB.
+	roomMax = 1 << 17
+)
+
+// rowsIn is how many rows a regular file has room for, 0 where its size says
+// nothing: the files in /proc are all of size 0.
+func rowsIn(r io.Reader) int {
+	f, ok := r.(interface{ Stat() (fs.FileInfo, error) })
+	if !ok {
+		return 0
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return int(min(info.Size()/rowLen, roomMax))
 }
 
 // lineReader cuts text into lines without copying them.

@@ -2,11 +2,14 @@ package sockstate
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -114,13 +117,15 @@ func TestParseProcBadLines(t *testing.T) {
 		{"   1", "bad value in column sl"},
 		{"   1:", "want 8 or 32 hexadecimal digits and a port in column local_address"},
 		{strings.Replace(good, "0200320A", "0200320", 1), "want 8 or 32 hexadecimal digits and a port in column local_address"},
-		{strings.Replace(good, "0200320A", "020032XA", 1), "bad address in column local_address"},
+		{strings.Replace(good, "0200320A", "020032XA", 1), "bad digit in column local_address"},
 		{"1: 0200320A", "want 8 or 32 hexadecimal digits and a port in column local_address"},
-		{strings.Replace(good, "13B4", "13B4F", 1), "bad value in column rem_address"},
+		{strings.Replace(good, "13B4", "13B4F", 1), "want 8 or 32 hexadecimal digits and a port in column rem_address"},
+		{strings.Replace(good, "13B4", "13B ", 1), "bad digit in column rem_address"},
 		{strings.Replace(good, " 01 0000", " 00 0000", 1), "no such state in column st"},
 		{strings.Replace(good, " 01 0000", " 0D 0000", 1), "no such state in column st"},
-		{strings.Replace(good, "000003EA:", "1000003EA:", 1), "bad value in column tx_queue"},
-		{strings.Replace(good, "01:00001232", "01:FFFFFFFFFFFFFFFF", 1), "too large a number in column tm->when"},
+		{strings.Replace(good, "000003EA:", "1000003EA:", 1), "bad width from column st to retrnsmt"},
+		{strings.Replace(good, "000003EA:", "0000O3EA:", 1), "bad digit from column st to retrnsmt"},
+		{strings.Replace(good, "01:00001232", "01:FFFFFFFFFFFFFFFF", 1), "bad width from column st to retrnsmt"},
 		{strings.Replace(good, "18485", "4294967296", 1), "too large a number in column inode"},
 		{strings.Replace(good, "18485", "-1", 1), "no number in column inode"},
 		{good[:strings.Index(good, "00000000b2")], "nothing in column pointer"},
@@ -198,6 +203,88 @@ func TestRawProcKeepsTheRowsOfThePorts(t *testing.T) {
 	want := header + rows[0].text + "\ngarbage\n" + header + rows[3].text + "\n"
 	if diff := cmp.Diff(want, string(raw)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Each digit at each place, and each byte that is none.
+func TestHexWord(t *testing.T) {
+	for place := range 8 {
+		for b := range 256 {
+			text := []byte("00000000")
+			text[place] = byte(b)
+			want, err := strconv.ParseUint(string(text), 16, 32)
+			if b == '_' || b == '+' || b == '-' { // ParseUint's own business
+				err = strconv.ErrSyntax
+			}
+			if n, ok := hexWord(binary.BigEndian.Uint64(text)); ok != (err == nil) || ok && uint64(n) != want {
+				t.Errorf("%q is %X, %v; want %X, %v", text, n, ok, want, err)
+			}
+		}
+	}
+	if n, ok := hexWord(binary.BigEndian.Uint64([]byte("89abCDeF"))); n != 0x89abcdef || !ok {
+		t.Errorf("89abCDeF is %X, %v", n, ok)
+	}
+}
+
+// One address as machines of either byte order print it (10.50.0.2 and
+// 2001:db8::2), and this machine's own order against the kernel's.
+func TestAddressInBothByteOrders(t *testing.T) {
+	for _, c := range []struct{ want, little, big string }{
+		{"10.50.0.2", "0200320A", "0A320002"},
+		{"2001:db8::2", "B80D0120000000000000000002000000", "20010DB8000000000000000000000002"},
+		{"::ffff:10.51.0.2", "0000000000000000FFFF00000200330A", "00000000000000000000FFFF0A330002"},
+	} {
+		for _, order := range []struct {
+			big  bool
+			text string
+		}{{false, c.little}, {true, c.big}} {
+			if got, ok := address([]byte(order.text), order.big); !ok || got != netip.MustParseAddr(c.want) {
+				t.Errorf("big-endian %v: %s is %s, want %s", order.big, order.text, got, c.want)
+			}
+		}
+	}
+	ns := private(t)
+	for _, at := range []string{"127.1.2.3:5044", "[::ffff:127.3.2.1]:5044", "[::1]:5044"} {
+		listen(t, ns, netip.MustParseAddrPort(at))
+		socks, bad, err := ReadProc(ns.ProcRoot(), flow.NewPorts(testPort))
+		if err != nil || len(bad) > 0 {
+			t.Fatal(bad, err)
+		}
+		mine := func(s Socket) bool { return s.Local == between(at, at).Local }
+		if !slices.ContainsFunc(socks, mine) {
+			t.Errorf("%s is not among %v", at, socks)
+		}
+	}
+}
+
+// A file's size is a hint, never a promise: a sparse file claims what it does not
+// hold, and no size at all is no hindrance.
+func TestParseProcOfAnySize(t *testing.T) {
+	root := t.TempDir()
+	table(t, root, "tcp", header+rows[0].text+"\n")
+	path := filepath.Join(root, "net", "tcp")
+	parse := func() []Socket {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		socks, _, err := ParseProc(f, nil, nil)
+		if err != nil || len(socks) != 1 {
+			t.Fatalf("%d sockets, error %v", len(socks), err)
+		}
+		return socks
+	}
+	parse()
+	if err := os.Truncate(path, 200<<20); err != nil { // zeros, which are one long line
+		t.Fatal(err)
+	}
+	if socks := parse(); cap(socks) > roomMax {
+		t.Errorf("room for %d sockets", cap(socks))
+	}
+	text := header + strings.Repeat(rows[0].text+"\n", 1000)
+	if socks, bad, err := ParseProc(strings.NewReader(text), nil, nil); len(socks) != 1000 || len(bad) > 0 || err != nil {
+		t.Errorf("%d sockets, bad lines %v, error %v", len(socks), bad, err)
 	}
 }
 

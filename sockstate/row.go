@@ -3,6 +3,7 @@ package sockstate
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"time"
 
@@ -33,18 +34,8 @@ func (c *cursor) flow() flow.Flow {
 // columns reads the others into s, and into cols, which then becomes s.Proc
 // unless the row is a minisocket's: those end before the column of the RTO.
 func (c *cursor) columns(s *Socket, cols *ProcCols) {
-	s.State = State(c.hex("st", 2, ' '))
-	if s.State == NewSynRecv {
-		s.State = SynRecv
-	}
-	if s.State < Established || s.State > Closing {
-		c.fail("no such state in", "st")
-	}
-	s.SendQ = uint32(c.hex("tx_queue", 8, ':'))
-	s.RecvQ = uint32(c.hex("rx_queue", 8, ' '))
-	s.Timer = Timer(c.hex("tr", 2, ':'))
-	s.TimerIn = c.ticks("tm->when", c.hex("tm->when", 16, ' '))
-	*cols = ProcCols{Retransmits: uint32(c.hex("retrnsmt", 8, ' '))}
+	*cols = ProcCols{}
+	c.padded(s, cols)
 	s.UID = uint32(c.decimal("uid", 1<<32-1, ' '))
 	cols.Probes = uint32(c.decimal("timeout", 1<<31-1, ' '))
 	s.Inode = uint32(c.decimal("inode", 1<<32-1, ' '))
@@ -92,38 +83,89 @@ func (c *cursor) addrPort(column string) netip.AddrPort {
 	if len(text) > 8 && text[8] != ':' {
 		digits = 32
 	}
-	if len(text) <= digits || text[digits] != ':' {
+	const port = ":13B4 "
+	if len(text) < digits+len(port) || text[digits] != ':' || text[digits+5] != ' ' {
 		c.fail("want 8 or 32 hexadecimal digits and a port in", column)
 		return netip.AddrPort{}
 	}
-	c.i += digits + 1
-	port := uint16(c.hex(column, 4, ' '))
-	// Each word is printed as a number in host byte order ("%08X" of __be32), so
-	// its bytes come back by storing it as one.
-	var b [16]byte
-	for i := 0; i < digits; i += 8 {
-		word, ok := hexWord([8]byte(text[i:]))
-		if !ok {
-			c.fail("bad address in", column)
-			return netip.AddrPort{}
-		}
-		binary.NativeEndian.PutUint32(b[i/2:], word)
+	addr, ok1 := address(text[:digits], bigEndian)
+	n, ok2 := hexWord(zeros&^0xffffffff | uint64(binary.BigEndian.Uint32(text[digits+1:])))
+	if !ok1 || !ok2 {
+		c.fail("bad digit in", column)
+		return netip.AddrPort{}
 	}
-	if digits == 8 {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[:])), port)
-	}
-	return netip.AddrPortFrom(netip.AddrFrom16(b), port)
+	c.i += digits + len(port)
+	return netip.AddrPortFrom(addr, uint16(n))
 }
 
-// hexWord reads eight hexadecimal digits at once, without a branch for each.
-func hexWord(text [8]byte) (n uint32, ok bool) {
-	var bad int8
-	for _, digit := range text {
-		d := hexDigit[digit]
-		bad |= d
-		n = n<<4 | uint32(d)
+// bigEndian is the byte order of this machine.
+var bigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
+
+// address reads 8 or 32 digits, printed by a machine of the given byte order: the
+// kernel prints each word of an address, which is in network order, as a number
+// of its own ("%08X" of __be32).
+func address(text []byte, bigEndian bool) (addr netip.Addr, ok bool) {
+	var b [16]byte
+	ok = true
+	for i := 0; i < len(text); i += 8 {
+		word, fine := hexWord(binary.BigEndian.Uint64(text[i:]))
+		if !bigEndian {
+			word = bits.ReverseBytes32(word)
+		}
+		binary.BigEndian.PutUint32(b[i/2:], word)
+		ok = ok && fine
 	}
-	return n, bad >= 0
+	if len(text) == 8 {
+		return netip.AddrFrom4([4]byte(b[:])), ok
+	}
+	return netip.AddrFrom16(b), ok
+}
+
+// padded reads the columns st to retrnsmt, which the kernel writes with leading
+// zeros: each has its place.
+func (c *cursor) padded(s *Socket, cols *ProcCols) {
+	const form = "01 00000000:00000000 00:00000000 00000000 "
+	text := c.line[c.i:]
+	if len(text) < len(form) || text[2] != ' ' || text[11] != ':' || text[20] != ' ' || text[23] != ':' || text[32] != ' ' || text[41] != ' ' {
+		c.fail("bad width from", "st to retrnsmt")
+		return
+	}
+	c.i += len(form)
+	tx, ok1 := hexWord(binary.BigEndian.Uint64(text[3:]))
+	rx, ok2 := hexWord(binary.BigEndian.Uint64(text[12:]))
+	when, ok3 := hexWord(binary.BigEndian.Uint64(text[24:]))
+	retransmits, ok4 := hexWord(binary.BigEndian.Uint64(text[33:]))
+	state, ok5 := hexWord(zeros&^0xffff | uint64(binary.BigEndian.Uint16(text)))
+	timer, ok6 := hexWord(zeros&^0xffff | uint64(binary.BigEndian.Uint16(text[21:])))
+	if !(ok1 && ok2 && ok3 && ok4 && ok5 && ok6) {
+		c.fail("bad digit from", "st to retrnsmt")
+		return
+	}
+	s.State, s.Timer, s.TimerIn = State(state), Timer(timer), time.Duration(when)*userTick
+	s.SendQ, s.RecvQ, cols.Retransmits = tx, rx, retransmits
+	if s.State == NewSynRecv {
+		s.State = SynRecv
+	}
+	if s.State < Established || s.State > Closing {
+		c.fail("no such state in", "st")
+	}
+}
+
+// zeros are eight digits 0.
+const zeros = 0x3030303030303030
+
+// hexWord reads eight hexadecimal digits, the first in the highest byte, all at
+// once: no step carries from one byte into the next.
+func hexWord(x uint64) (n uint32, ok bool) {
+	const each = 0x0101010101010101
+	letter := x >> 6 & each // 1 in the bytes from '@' on
+	digit := x&(0x0f*each) + 9*letter
+	// 0x30 to 0x39 are digits, 0x41 to 0x46 and 0x61 to 0x66 letters.
+	wrong := (x|0x20*letter)&(0xf0*each) ^ (zeros + 0x30*letter)
+	wrong |= digit&(0xf0*each) | (digit+6*each)>>4&each ^ letter
+	digit = (digit | digit>>4) & 0x00ff00ff00ff00ff
+	digit = (digit | digit>>8) & 0x0000ffff0000ffff
+	return uint32(digit | digit>>16), wrong == 0
 }
 
 func (c *cursor) fail(why, column string) {
@@ -152,43 +194,14 @@ func (c *cursor) end(column string, want byte) {
 	}
 }
 
-// hex reads a hexadecimal number of up to most digits.
-func (c *cursor) hex(column string, most int, end byte) uint64 {
-	c.spaces()
-	if text := c.line[c.i:]; most >= 8 && len(text) > 8 && text[8] == end { // as the kernel pads it
-		if n, ok := hexWord([8]byte(text)); ok {
-			c.i += 9
-			return uint64(n)
-		}
-	}
-	n := c.digits(column, most)
-	c.end(column, end)
-	return n
-}
-
-func (c *cursor) digits(column string, most int) (n uint64) {
-	text := c.line[c.i:min(c.i+most, len(c.line))]
-	for i, digit := range text {
-		d := hexDigit[digit]
-		if d < 0 {
-			text = text[:i]
-			break
-		}
-		n = n<<4 | uint64(d)
-	}
-	if len(text) == 0 {
-		c.fail("no number in", column)
-		return 0
-	}
-	c.i += len(text)
-	return n
-}
-
 func (c *cursor) decimal(column string, most uint64, end byte) (n uint64) {
-	c.spaces()
-	i := c.i
-	for ; i < len(c.line); i++ {
-		d := c.line[i] - '0'
+	line, i := c.line, c.i
+	for i < len(line) && line[i] == ' ' {
+		i++
+	}
+	first := i
+	for ; i < len(line); i++ {
+		d := line[i] - '0'
 		if d > 9 {
 			break
 		}
@@ -196,10 +209,10 @@ func (c *cursor) decimal(column string, most uint64, end byte) (n uint64) {
 	}
 	const fits = 19 // digits in 64 bits
 	switch {
-	case i == c.i:
+	case i == first:
 		c.fail("no number in", column)
 		return 0
-	case i-c.i > fits || n > most:
+	case i-first > fits || n > most:
 		c.fail("too large a number in", column)
 		return 0
 	}
@@ -230,16 +243,3 @@ func (c *cursor) ticks(column string, n uint64) time.Duration {
 	}
 	return time.Duration(n) * userTick
 }
-
-var hexDigit = func() (t [256]int8) {
-	for i := range t {
-		t[i] = -1
-	}
-	for i, d := range "0123456789" {
-		t[d] = int8(i)
-	}
-	for i := range 6 {
-		t['A'+i], t['a'+i] = int8(10+i), int8(10+i)
-	}
-	return t
-}()

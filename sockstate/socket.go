@@ -76,7 +76,7 @@ func (s Socket) Orphan() bool {
 // that move by themselves: the timer's rest, the ages of the last segments, and
 // the busy times. Cookies count, so a 4-tuple used again is never steady.
 func (s Socket) Steady(prev Socket) bool {
-	if !equal(s.Proc, prev.Proc) || !equal(still(s.Info), still(prev.Info)) {
+	if !s.Info.steady(prev.Info) || !equal(s.Proc, prev.Proc) {
 		return false
 	}
 	s.TimerIn, s.Proc, s.Info = 0, nil, nil

@@ -1,6 +1,7 @@
 package sockstate
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -68,8 +69,9 @@ func silence(t testing.TB, ns *netns.NS) {
 	})
 }
 
-// everyState makes sockets in all states and returns how many rows there must be
-// of each.
+// everyState makes sockets in all states that the tables show, and returns how
+// many rows there must be of each. A CLOSE socket is in no table: the kernel takes
+// it out of its hash as it gets there.
 func everyState(t *testing.T, ns *netns.NS, k kind) (ports flow.Ports, want map[State]int) {
 	t.Helper()
 	l := listen(t, ns, netip.AddrPortFrom(k.listen, testPort))
@@ -110,9 +112,32 @@ func everyState(t *testing.T, ns *netns.NS, k kind) (ports flow.Ports, want map[
 	start(t, ns, netip.AddrPortFrom(k.silent, testPort))     // SYN_SENT
 	connect(t, ns, netip.AddrPortFrom(k.target, testPort+1)) // ESTABLISHED, its other end SYN_RECV
 
-	return flow.NewPorts(testPort, testPort+1), map[State]int{
+	cross(t, ns, k) // SYN_RECV that is a socket, not a request; the other end SYN_SENT
+
+	return flow.NewPorts(testPort, testPort+1, testPort+2), map[State]int{
 		Listen: 2, Established: 8, FinWait2: 4, CloseWait: 2, TimeWait: 1, FinWait1: 1,
-		Closing: 1, LastAck: 1, SynSent: 1, SynRecv: 1,
+		Closing: 1, LastAck: 1, SynSent: 2, SynRecv: 2,
+	}
+}
+
+// cross makes a simultaneous open (RFC 9293, section 3.5): while one end waits for
+// an answer from the silent neighbour, a SYN comes in its name. The end becomes
+// SYN_RECV, and stays so: its SYN-ACK goes to the neighbour.
+func cross(t *testing.T, ns *netns.NS, k kind) {
+	t.Helper()
+	e := start(t, ns, netip.AddrPortFrom(k.silent, testPort+2))
+	name, mine, level, transparent := k.silent.Unmap(), netip.MustParseAddr("192.0.2.1"), unix.IPPROTO_IP, unix.IP_TRANSPARENT
+	if name.Is6() {
+		mine, level, transparent = netip.MustParseAddr("2001:db8::1"), unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT
+	}
+	domain, from := sockaddr(netip.AddrPortFrom(name, testPort+2))
+	_, to := sockaddr(netip.AddrPortFrom(mine, e.port(t)))
+	other := open(t, ns, domain, unix.SOCK_NONBLOCK)
+	if err := errors.Join(unix.SetsockoptInt(int(other), level, transparent, 1), unix.Bind(int(other), from)); err != nil {
+		t.Fatalf("take the name of %s: %v", name, err)
+	}
+	if err := unix.Connect(int(other), to); !errors.Is(err, unix.EINPROGRESS) {
+		t.Fatalf("connect from %s: %v", name, err)
 	}
 }
 
@@ -170,12 +195,15 @@ func agree(byProc, byDiag []Socket) error {
 		if d.Cookie == 0 || p.Cookie != 0 {
 			return fmt.Errorf("%s: cookies %d by inet_diag, %d in /proc", d.Flow, d.Cookie, p.Cookie)
 		}
-		mini := d.Timer == TimerTimeWait || d.State == SynRecv
+		mini := d.Timer == TimerTimeWait || d.State == SynRecv && d.Inode == 0
 		if (d.Info == nil) != (mini || d.State == Listen) || (p.Proc == nil) != mini || p.Info != nil || d.Proc != nil {
 			return fmt.Errorf("%s %s: wrong parts: %+v, %+v", d.Flow, d.State, p, d)
 		}
 		if mini {
 			p.UID, d.UID = 0, 0 // /proc shows the listener's
+			// Of a request that waits for data, /proc counts the timer's firings,
+			// inet_diag the SYN-ACKs, which are not sent again.
+			p.Retransmits, d.Retransmits = 0, 0
 		}
 		if d.State == Listen {
 			if d.SendQ != 4096 {
