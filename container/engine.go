@@ -113,29 +113,41 @@ func (h Host) verify(c *Container, seen survey) error {
 }
 
 func (e engine) inspect(ctx context.Context, nameOrID string) (Container, error) {
+	body, server, err := e.describe(ctx, nameOrID)
+	if err != nil {
+		return Container{}, err
+	}
+	c, err := parseInspect(body)
+	if c.Engine = Docker; strings.HasPrefix(server, libpod) {
+		c.Engine = Podman
+	}
+	return c, err
+}
+
+// libpod begins what Podman calls itself in the Server header.
+const libpod = "Libpod"
+
+// describe gives the answer to GET /containers/NAME/json, and who says so.
+func (e engine) describe(ctx context.Context, nameOrID string) (body []byte, server string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	resp, err := e.get(ctx, "/containers/"+url.PathEscape(nameOrID)+"/json")
 	if err != nil {
-		return Container{}, err
+		return nil, "", err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return Container{}, err
+		return nil, "", err
 	case len(body) > maxAnswer:
-		return Container{}, fmt.Errorf("answer of more than %d bytes", maxAnswer)
+		return nil, "", fmt.Errorf("answer of more than %d bytes", maxAnswer)
 	case resp.StatusCode == http.StatusNotFound:
-		return Container{}, ErrNotFound
+		return nil, "", ErrNotFound
 	case resp.StatusCode != http.StatusOK:
-		return Container{}, fmt.Errorf("status %d: %.200q", resp.StatusCode, gjson.GetBytes(body, "message").String())
+		return nil, "", fmt.Errorf("status %d: %.200q", resp.StatusCode, gjson.GetBytes(body, "message").String())
 	}
-	c, err := parseInspect(body)
-	if c.Engine = Docker; strings.HasPrefix(resp.Header.Get("Server"), "Libpod") {
-		c.Engine = Podman
-	}
-	return c, err
+	return body, resp.Header.Get("Server"), nil
 }
 
 func (e engine) get(ctx context.Context, pathAndQuery string) (*http.Response, error) {

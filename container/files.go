@@ -28,9 +28,6 @@ var (
 		"/run/k3s/containerd/io.containerd.runtime.v2.task",
 		"/var/snap/microk8s/common/run/containerd/io.containerd.runtime.v2.task",
 	}
-	// containers/storage, of podman and CRI-O: lasting, and of this boot.
-	storageLists = "/var/lib/containers/storage/*-containers/containers.json"
-	storageRun   = "/run/containers/storage/*-containers"
 	// The kubelet's links to the log files of containers: …-ID.log.
 	kubeletLogs = "/var/log/containers"
 )
@@ -66,9 +63,7 @@ func (h Host) records(s *survey) []record {
 			}
 		}
 	}
-	for _, path := range h.glob(s, storageLists) {
-		out = append(out, h.storage(s, path)...)
-	}
+	out = append(out, h.stored(s)...)
 	for _, path := range h.glob(s, kubeletLogs+"/*.log") {
 		if id := path[strings.LastIndexByte(path, '-')+1 : len(path)-len(".log")]; fullID(id) {
 			out = append(out, record{Container: Container{ID: id, LogPath: path, LogDriver: "cri"}})
@@ -101,9 +96,7 @@ func parseDockerConfig(body []byte) (record, error) {
 	if !fullID(r.ID) {
 		return record{}, fmt.Errorf("container id %q: want %d hexadecimal digits", r.ID, idLen)
 	}
-	if name := strings.TrimPrefix(j.Get("Name").String(), "/"); checkName(name) == nil {
-		r.names = []string{name}
-	}
+	r.names = namesOf(strings.TrimPrefix(j.Get("Name").String(), "/"))
 	r.LogPath = absolute(j.Get("LogPath").String())
 	if r.LogPath != "" && strings.HasSuffix(r.LogPath, "-json.log") {
 		r.LogDriver = "json-file"
@@ -148,55 +141,6 @@ func parseAnnotations(config []byte) []string {
 	return names
 }
 
-// storage reads the list of containers/storage. CRI-O's names begin as the
-// kubelet's do: k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT.
-func (h Host) storage(s *survey, path string) []record {
-	body, err := readTrusted(path)
-	if err != nil {
-		s.refused(path, err)
-		return nil
-	}
-	records, err := parseStorage(body)
-	if err != nil {
-		return nil
-	}
-	for i := range records {
-		for _, pidFile := range h.glob(s, storageRun+"/"+records[i].ID+"/userdata/pidfile") {
-			if digits, err := readTrusted(pidFile); err == nil {
-				records[i].PID, _ = strconv.Atoi(strings.TrimSpace(string(digits))) // 0 is nobody
-			}
-		}
-	}
-	return records
-}
-
-func parseStorage(body []byte) ([]record, error) {
-	if !gjson.ValidBytes(body) {
-		return nil, errors.New("not JSON")
-	}
-	var out []record
-	gjson.ParseBytes(body).ForEach(func(_, j gjson.Result) bool {
-		r := record{Container: Container{ID: j.Get("id").String(), Engine: Podman}}
-		if !fullID(r.ID) {
-			return true
-		}
-		for _, n := range j.Get("names").Array() {
-			name := n.String()
-			if checkName(name) != nil {
-				continue
-			}
-			r.names = append(r.names, name)
-			if part := strings.Split(name, "_"); len(part) >= 6 && part[0] == "k8s" {
-				r.Engine = CRIO
-				r.names = append(r.names, part[1])
-			}
-		}
-		out = append(out, r)
-		return true
-	})
-	return out, nil
-}
-
 func object(body []byte) (gjson.Result, error) {
 	if !gjson.ValidBytes(body) {
 		return gjson.Result{}, fmt.Errorf("not JSON: %.80q", body)
@@ -239,8 +183,9 @@ func (s *survey) refused(path string, err error) {
 	}
 }
 
-// readTrusted reads a file that only root, or whoever runs this, can have
-// written: a file of somebody else could name a log that is not the container's.
+// readTrusted reads a file that only root, or whoever runs this or called sudo,
+// can have written: a file of somebody else could name a log that is not the
+// container's.
 func readTrusted(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // not to wait for a pipe's writer
 	if err != nil {
@@ -251,8 +196,9 @@ func readTrusted(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	uid := st.Sys().(*syscall.Stat_t).Uid
-	if !st.Mode().IsRegular() || uid != 0 && int(uid) != os.Geteuid() {
+	uid := int(st.Sys().(*syscall.Stat_t).Uid)
+	caller := os.Geteuid() == 0 && os.Getenv("SUDO_UID") == strconv.Itoa(uid)
+	if !st.Mode().IsRegular() || uid != 0 && uid != os.Geteuid() && !caller {
 		return nil, fmt.Errorf("read %q: not a file of root", path)
 	}
 	body, err := io.ReadAll(io.LimitReader(f, maxFile+1))

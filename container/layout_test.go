@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -92,6 +93,10 @@ func TestLayouts(t *testing.T) {
 	}{
 		{"docker", "docker/" + idA, map[string]string{"/var/lib/docker/containers/" + idA + "/config.v2.json": dockerConfig}, "filebeat",
 			Container{ID: idA, Name: "filebeat", Engine: Docker, LogDriver: "json-file", LogPath: "/data/containers/" + idA + "/" + idA + "-json.log"}},
+		{"Kubernetes on docker", "kubepods.slice/kubepods-pod1.slice/docker-" + idA + ".scope", map[string]string{
+			"/var/lib/docker/containers/" + idA + "/config.v2.json": strings.Replace(dockerConfig, "/filebeat", "/k8s_filebeat_filebeat-x7k2p_logging_3f1c0a1e-2b4d_0", 1),
+		}, "filebeat",
+			Container{ID: idA, Name: "filebeat", Engine: Docker, LogDriver: "json-file", LogPath: "/data/containers/" + idA + "/" + idA + "-json.log"}},
 		{"docker by its containerd", "shippers/" + idA, map[string]string{task + "/moby/" + idA + "/init.pid": "%d"}, idA[:8],
 			Container{ID: idA, Engine: Docker}},
 		{"nerdctl", "system.slice/nerdctl-" + idA + ".scope", map[string]string{
@@ -132,6 +137,37 @@ func TestLayouts(t *testing.T) {
 				t.Errorf("found %+v\nwant  %+v", got, tc.want)
 			}
 		})
+	}
+}
+
+// What podman keeps for the user who called sudo is read, and another user's not.
+func TestLayoutOfUser(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "")
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	t.Setenv("SUDO_UID", "65534")
+	him, err := user.LookupId("65534")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := Host{Root: t.TempDir()}
+	pid := inCgroup(t, "user.slice/user-65534.slice/user@65534.service/user.slice/libpod-"+idB+".scope/container")
+	list := h.Root + him.HomeDir + "/.local/share/containers/storage/overlay-containers/containers.json"
+	write(t, list, storageList)
+	write(t, h.Root+"/run/user/65534/containers/overlay-containers/"+idB+"/userdata/pidfile", strconv.Itoa(pid))
+	for uid, known := range map[int]bool{0: true, 65534: true, 65533: false} {
+		if err := os.Chown(list, uid, -1); err != nil {
+			t.Fatal(err)
+		}
+		got, err := h.Find(t.Context(), "shipper")
+		if !known {
+			if !errors.Is(err, ErrNotFound) {
+				t.Errorf("by a file of user %d: %+v, %v", uid, got, err)
+			}
+			continue
+		}
+		if err != nil || got.ID != idB || got.PID != pid || got.Engine != Podman || got.Name != "shipper" {
+			t.Errorf("by a file of user %d: %+v, %v, want process %d", uid, got, err, pid)
+		}
 	}
 }
 

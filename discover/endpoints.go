@@ -66,8 +66,14 @@ func (f *finder) endpoints(k *process, set settings) {
 		}
 	}
 	k.Stats = slices.Compact(slices.Concat(confirmed, usual, named))
-	if len(k.Stats) == 0 && k.Kind != Unknown {
-		k.miss("its counters: neither its settings nor its sockets show where they are published")
+	switch {
+	case len(k.Stats) > 0:
+	case k.Kind == Vector:
+		k.miss("its counters: Vector's are not read; its sockets and its log are")
+	case k.Kind == Filebeat:
+		k.miss("its counters, without which acknowledgements are not seen: set http.enabled: true in its settings and restart it, or name them with --stats")
+	case k.Kind != Unknown || k.Role == Shipper:
+		k.miss("its counters: neither its settings nor its sockets show where they are published; name them with --stats")
 	}
 }
 

@@ -37,6 +37,8 @@ type process struct {
 	Program
 	proc    procfs.Proc
 	parent  int
+	named   bool     // in Options.PIDs
+	exe     string   // path, as it sees it; "" where it can't be read
 	raw     []string // arguments with secrets
 	targets map[uintptr]string
 	fdErr   error
@@ -107,8 +109,8 @@ func rank(a, b Program) int {
 	return cmp.Or(cmp.Compare(worst(a), worst(b)), cmp.Compare(a.PID, b.PID))
 }
 
-// recognise returns nil for a program of no known kind, and for a process that
-// has ended.
+// recognise returns nil for a program of no known kind that was not named, and
+// for a process that has ended.
 func (f *finder) recognise(p procfs.Proc, netns uint64) *process {
 	args, err := p.CmdLine()
 	if err != nil || len(args) == 0 {
@@ -116,14 +118,16 @@ func (f *finder) recognise(p procfs.Proc, netns uint64) *process {
 	}
 	exe, _ := p.Executable() // needs rights; the arguments will do
 	kind, why := recognise(exe, args)
-	if kind == "" {
+	named := slices.Contains(f.PIDs, p.PID)
+	if kind == "" && !named {
 		return nil
 	}
 	k := f.meet(p, netns)
-	if k != nil {
-		k.Kind = kind
-		k.say("%s", why)
+	if k == nil {
+		return nil
 	}
+	k.Kind, k.named, k.exe = cmp.Or(kind, Unknown), named, exe
+	k.say("%s", cmp.Or(why, fmt.Sprintf("process %d was named", p.PID)))
 	return k
 }
 
@@ -186,7 +190,7 @@ func (f *finder) netns(pid int) uint64 {
 func withoutSupervisors(known []*process) []*process {
 	supervisor := map[int]bool{}
 	for _, k := range known {
-		i := slices.IndexFunc(known, func(p *process) bool { return p.PID == k.parent && p.Kind == k.Kind })
+		i := slices.IndexFunc(known, func(p *process) bool { return p.PID == k.parent && p.Kind == k.Kind && !p.named })
 		if i >= 0 {
 			supervisor[k.parent] = true
 			k.say("process %d, of the same kind, is its supervisor", k.parent)

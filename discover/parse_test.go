@@ -25,6 +25,8 @@ func TestRecognise(t *testing.T) {
 		{"/opt/td-agent/bin/ruby", "/opt/td-agent/bin/ruby /usr/sbin/td-agent --log /var/log/td-agent/td-agent.log", Fluentd},
 		{"/usr/bin/ruby3.1", "ruby3.1 /usr/local/bin/fluentd", Fluentd},
 		{"/usr/bin/ruby3.1", "ruby3.1 rails server", ""},
+		{"/opt/fluent/bin/ruby", "worker:fluentd1", Fluentd},
+		{"/usr/bin/dispatcher", "worker:fluentd1", ""},
 		{"/opt/fluent-bit/bin/fluent-bit", "/opt/fluent-bit/bin/fluent-bit -c /etc/fluent-bit/fluent-bit.conf", FluentBit},
 		{"/usr/bin/vector", "/usr/bin/vector", Vector},
 		{"/usr/bin/tail", "tail -f /var/log/filebeat/filebeat", ""},

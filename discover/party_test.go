@@ -64,6 +64,9 @@ func party(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, program, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +106,9 @@ func startCmd(t *testing.T, ns *netns.NS, cmd *exec.Cmd) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stderr = os.Stderr
+	if cmd.Stderr == nil {
+		cmd.Stderr = os.Stderr
+	}
 	if err := ns.Start(cmd); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ const (
 	Fluentd   = "fluentd"
 	FluentBit = "fluent-bit"
 	Vector    = "vector"
-	Unknown   = "unknown" // known only by its sockets on watched ports
+	Unknown   = "unknown" // known only by its sockets on watched ports, or because it was named
 )
 
 // The roles of a Program. One that both receives and ships is a shipper, but for
@@ -67,6 +67,8 @@ type Program struct {
 	Logs   []string `json:"logs,omitempty"`
 	// Settings are what Config says, of a Filebeat; nil where it was not read.
 	Settings *beatstats.Settings `json:"-"`
+	// Pipelines are the files of a Logstash's configuration that have beats inputs.
+	Pipelines []Pipeline `json:"-"`
 
 	Why     []string `json:"why"`               // how each of these was found
 	Missing []string `json:"missing,omitempty"` // what could not be read, and the right it needs
@@ -76,6 +78,7 @@ type Program struct {
 type Options struct {
 	ProcRoot string     // the proc file system, "" is /proc
 	Ports    flow.Ports // watched ports, nil is 5044 and 24224
+	PIDs     []int      // processes that are wanted, whatever they are
 }
 
 // DefaultPorts are those of Lumberjack (Logstash's beats input) and of Fluentd's
@@ -83,8 +86,8 @@ type Options struct {
 var DefaultPorts = flow.NewPorts(5044, 24224)
 
 // Find finds the programs that ship or receive logs: by executable and command
-// line, and any other process with an established connection to a watched port,
-// or a listener on one. Shippers come first, those with connections before
+// line, any other process with an established connection to a watched port, or a
+// listener on one, and those of PIDs. Shippers come first, those with connections before
 // others. Without root it sees the caller's own processes; of others it tells
 // what can be seen, and Missing tells what can't. The error is ErrHidden when
 // nothing was found, but not everything could be looked at.

@@ -14,19 +14,21 @@ func recognise(exe string, args []string) (kind, why string) {
 		names = append(names, path.Base(args[0]))
 	}
 	for _, name := range names {
-		if kind, why = byName(name, args); kind != "" {
+		if kind, why = byName(name, exe, args); kind != "" {
 			return kind, why
 		}
 	}
 	return "", ""
 }
 
-func byName(name string, args []string) (kind, why string) {
+func byName(name, exe string, args []string) (kind, why string) {
 	var rest []string
 	if len(args) > 1 {
 		rest = args[1:]
 	}
 	switch {
+	case name == Filebeat && componentOfAgent(exe):
+		return Filebeat, "it is Elastic Agent's filebeat"
 	case name == Filebeat, name == FluentBit, name == Vector, name == Fluentd:
 		return name, "its executable is " + name
 	case name == "td-agent-bit":
@@ -37,9 +39,15 @@ func byName(name string, args []string) (kind, why string) {
 		return Logstash, "it is Java with Logstash in its arguments"
 	case strings.HasPrefix(name, "ruby") && slices.ContainsFunc(rest, ofFluentd):
 		return Fluentd, "it is Ruby with Fluentd's script"
+	case strings.HasPrefix(name, "ruby") && len(args) > 0 && (strings.HasPrefix(args[0], "worker:") || strings.HasPrefix(args[0], "supervisor:")):
+		return Fluentd, "it is Ruby with the title of a Fluentd process"
 	}
 	return "", ""
 }
+
+// componentOfAgent reports whether Elastic Agent brought the executable:
+// …/elastic-agent-VERSION/components/filebeat.
+func componentOfAgent(exe string) bool { return path.Base(path.Dir(exe)) == "components" }
 
 func ofLogstash(arg string) bool {
 	return arg == "org.logstash.Logstash" || strings.HasPrefix(arg, "-Dls.") || strings.Contains(arg, "logstash-core")

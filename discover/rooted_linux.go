@@ -108,27 +108,55 @@ func (r root) read(path string) (body []byte, from string, err error) {
 	return body, r.outside + real, err
 }
 
-// newest gives the file of a folder that was written last, of those whose names
-// begin with prefix.
-func (r root) newest(folder, prefix string) (string, bool) {
+// entries lists a folder, of which real is the path without links.
+func (r root) entries(folder string) (list []os.DirEntry, real string, err error) {
 	const most = 10_000 // names
 	name, real, err := r.resolve(folder)
 	if err != nil {
-		return "", false
+		return nil, "", err
 	}
 	defer name.Close()
+	st, err := name.Stat()
+	if err != nil {
+		return nil, "", err
+	}
+	if !st.IsDir() { // to open it could start a device
+		return nil, "", &os.PathError{Op: "list", Path: real, Err: unix.ENOTDIR}
+	}
 	dir, err := os.Open(r.self(name))
+	if err != nil {
+		return nil, "", err
+	}
+	defer dir.Close()
+	list, err = dir.ReadDir(most)
+	if len(list) > 0 {
+		err = nil // what was read before it will do
+	}
+	return list, real, err
+}
+
+func (r root) stat(path string) (os.FileInfo, error) {
+	f, _, err := r.resolve(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Stat()
+}
+
+// newest gives the file of a folder that was written last, of those whose names
+// begin with prefix.
+func (r root) newest(folder, prefix string) (string, bool) {
+	entries, real, err := r.entries(folder)
 	if err != nil {
 		return "", false
 	}
-	defer dir.Close()
-	entries, _ := dir.ReadDir(most) // what was read before an error will do
 	var last os.FileInfo
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), prefix) || !e.Type().IsRegular() {
 			continue
 		}
-		if st, err := e.Info(); err == nil && (last == nil || st.ModTime().After(last.ModTime())) {
+		if st, err := r.stat(filepath.Join(folder, e.Name())); err == nil && (last == nil || st.ModTime().After(last.ModTime())) {
 			last = st
 		}
 	}

@@ -82,25 +82,25 @@ func underneath(name string, folders ...string) []string {
 
 // beat reads filebeat.yml and the -E options that stand above it (libbeat/cmd).
 func (k *process) beat() settings {
-	over := overrides(options(k.raw, "E"))
+	pairs := options(k.raw, "E")
+	over := overrides(pairs)
 	set := settings{logName: cmp.Or(over["logging.files.name"], Filebeat)}
 	home := cmp.Or(option(k.raw, "path.home"), over["path.home"])
 	dir := cmp.Or(option(k.raw, "path.config"), over["path.config"])
 	logs := cmp.Or(option(k.raw, "path.logs"), over["path.logs"])
-	var file beatstats.Settings
-	var names map[string]string
-	if over["management.enabled"] == "true" {
+	var body []byte
+	managed := over["management.enabled"] == "true"
+	if managed {
 		k.miss("its settings: Elastic Agent hands them to it, in no file")
 	} else {
 		name := cmp.Or(option(k.raw, "c", "config"), "filebeat.yml")
-		body := k.config(underneath(name, dir, home, k.root.cwd, "/etc/filebeat", "/usr/share/filebeat")...)
-		var err error
-		if file, err = beatstats.ParseSettings(bytes.NewReader(body)); err != nil {
-			k.miss("its settings: %v", err)
-		}
-		names = parseScalars(body)
+		body = k.config(underneath(name, dir, home, k.root.cwd, "/etc/filebeat", "/usr/share/filebeat")...)
 	}
-	apply(&file, over)
+	file, err := beatstats.ParseSettings(bytes.NewReader(body), pairs...)
+	if err != nil {
+		k.miss("its settings: %v", err)
+	}
+	names := parseScalars(body)
 	if k.Config != "" {
 		k.Settings = &file
 	}
@@ -116,6 +116,9 @@ func (k *process) beat() settings {
 	}
 	set.logDir = cmp.Or(over["logging.files.path"], names["logging.files.path"], logs, names["path.logs"], "/var/log/filebeat")
 	set.logName = cmp.Or(over["logging.files.name"], names["logging.files.name"], Filebeat)
+	if managed && componentOfAgent(k.exe) { // whose log holds those of all it runs
+		set.logDir, set.logName = filepath.Join(k.exe, "../../logs"), "elastic-agent"
+	}
 	return set
 }
 
@@ -130,26 +133,6 @@ func overrides(pairs []string) map[string]string {
 	return out
 }
 
-// apply puts -E options over what the file says.
-func apply(s *beatstats.Settings, over map[string]string) {
-	var doc strings.Builder
-	for _, name := range []string{"http.enabled", "http.host", "http.port", "output.logstash.hosts"} {
-		if value, ok := over[name]; ok && !strings.ContainsAny(value, "\n\r") {
-			fmt.Fprintf(&doc, "%s: %s\n", name, value)
-		}
-	}
-	top, err := beatstats.ParseSettings(strings.NewReader(doc.String()))
-	if err != nil {
-		return // Filebeat would not have started with it
-	}
-	s.HTTPEnabled = cmp.Or(top.HTTPEnabled, s.HTTPEnabled)
-	s.HTTPPort = cmp.Or(top.HTTPPort, s.HTTPPort)
-	s.HTTPHost = cmp.Or(top.HTTPHost, s.HTTPHost)
-	if len(top.Hosts) > 0 {
-		s.Output, s.Hosts = top.Output, top.Hosts
-	}
-}
-
 // portOf reads "host", "host:port", "[::1]:port" and "scheme://host:port/path".
 func portOf(host string, byDefault uint16) (uint16, bool) {
 	if _, rest, ok := strings.Cut(host, "://"); ok {
@@ -162,7 +145,7 @@ func portOf(host string, byDefault uint16) (uint16, bool) {
 	return byDefault, byDefault != 0 && host != ""
 }
 
-// logstash reads logstash.yml; its pipelines' ports are seen by its listeners.
+// logstash reads logstash.yml and its pipelines, whose ports its listeners show.
 func (k *process) logstash() settings {
 	dir := option(k.raw, "path.settings")
 	yml := parseScalars(k.config(underneath("logstash.yml", dir, "/etc/logstash", "/usr/share/logstash/config")...))
@@ -174,6 +157,7 @@ func (k *process) logstash() settings {
 	if p, err := flow.ParsePort(port); err == nil && yml["api.enabled"] != "false" {
 		set.stats = append(set.stats, net.JoinHostPort(host, fmt.Sprint(p)))
 	}
+	k.pipelines()
 	return set
 }
 

@@ -106,7 +106,7 @@ func (p *Program) settle(set settings, at flow.Ports, out, in []sockstate.Socket
 			p.say("it listens on port %d", port)
 		}
 		if len(in) > 0 {
-			p.say("%d connections to that are its sockets", len(in))
+			p.say("it holds %d of the connections there", len(in))
 		}
 		return
 	}
@@ -164,66 +164,68 @@ func (f *finder) strangers(ctx context.Context, pfs procfs.FS, seats map[uint64]
 
 // introduce makes a program of each owner of sockets that nobody known has; what
 // has no visible owner is one without a PID, per namespace and role.
-func (f *finder) introduce(ctx context.Context, pfs procfs.FS, loose map[uint64][]sockstate.Socket, owners sockstate.Ownership) []*process {
+func (f *finder) introduce(ctx context.Context, pfs procfs.FS, loose map[uint64][]sockstate.Socket, owners sockstate.Ownership) (out []*process) {
 	type seat struct {
-		pid      int
 		netns    uint64
-		outgoing bool
+		receives bool
 	}
-	groups := map[seat][]sockstate.Socket{}
-	receivers := map[seat]bool{}
+	unseen := map[seat][]sockstate.Socket{}
+	met := map[int]bool{}
 	for netns, socks := range loose {
 		for _, s := range socks {
-			at := seat{pid: owners.ByInode[s.Inode].PID, netns: netns}
-			at.outgoing = s.State != sockstate.Listen && f.Ports.Has(s.Remote.Port())
-			if at.pid == 0 && owners.Unreadable == 0 {
-				continue // it has ended meanwhile
+			pid := owners.ByInode[s.Inode].PID
+			switch {
+			case pid == 0 && owners.Unreadable > 0:
+				at := seat{netns, s.State == sockstate.Listen || !f.Ports.Has(s.Remote.Port())}
+				unseen[at] = append(unseen[at], s)
+			case pid == 0 || met[pid]: // it has ended meanwhile, or is there already
+			default:
+				met[pid] = true
+				if k := f.stranger(ctx, pfs, pid, netns); k != nil {
+					out = append(out, k)
+				}
 			}
-			groups[at] = append(groups[at], s)
-			receivers[at] = !at.outgoing
 		}
 	}
-	var out []*process
-	for at, socks := range groups {
-		k := &process{Program: Program{NetNS: at.netns}}
-		if at.pid != 0 {
-			p, err := pfs.Proc(at.pid)
-			if err != nil {
-				continue
-			}
-			if k = f.meet(p, at.netns); k == nil {
-				continue
-			}
-		} else {
-			k.miss("which process holds these sockets is not known: it is another user's (%s)", needs)
-		}
-		k.Kind, k.Role = Unknown, Shipper
-		if receivers[at] {
+	for at, socks := range unseen {
+		k := &process{Program: Program{Kind: Unknown, Role: Shipper, NetNS: at.netns}}
+		if at.receives {
 			k.Role = Receiver
 		}
-		f.adopt(ctx, k, socks)
+		k.miss("which process holds these sockets is not known: it is another user's (%s)", needs)
+		k.adopt(socks)
 		out = append(out, k)
 	}
 	return out
 }
 
-func (f *finder) adopt(ctx context.Context, k *process, socks []sockstate.Socket) {
+// stranger describes a process that holds sockets on watched ports, nil if it has
+// ended.
+func (f *finder) stranger(ctx context.Context, pfs procfs.FS, pid int, netns uint64) *process {
+	p, err := pfs.Proc(pid)
+	if err != nil {
+		return nil
+	}
+	k := f.meet(p, netns)
+	if k != nil {
+		k.Kind = Unknown
+		f.describe(ctx, k)
+	}
+	return k
+}
+
+func (p *Program) adopt(socks []sockstate.Socket) {
 	for _, s := range socks {
 		port := s.Remote.Port()
-		if k.Role == Receiver {
+		if p.Role == Receiver {
 			port = s.Local.Port()
 		}
-		k.Ports = union(k.Ports, flow.NewPorts(port))
+		p.Ports = union(p.Ports, flow.NewPorts(port))
 		if s.State == sockstate.Listen {
-			k.Listeners = append(k.Listeners, s)
+			p.Listeners = append(p.Listeners, s)
 		} else {
-			k.Connections = append(k.Connections, s)
+			p.Connections = append(p.Connections, s)
 		}
 	}
-	k.say("%d sockets on watched port %v are its own", len(socks), k.Ports)
-	if k.PID != 0 {
-		f.endpoints(k, settings{})
-		f.place(ctx, k)
-		f.logs(k, settings{})
-	}
+	p.say("sockets on watched port %v, %d of them", p.Ports, len(socks))
 }

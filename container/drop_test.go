@@ -1,0 +1,222 @@
+package container_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"halfopen/fault"
+	"halfopen/netns"
+	"halfopen/verdict"
+)
+
+// A shipper and a receiver on two networks of an engine: the host forwards and
+// masquerades between them. Beside Docker's rules the path is cut on the host and
+// the flow forgotten; a recording of both containers shows what comes of it.
+func TestDropBetweenNetworks(t *testing.T) {
+	d := docker(t)
+	bin, input := halfopen(t), filepath.Join(t.TempDir(), "input.log")
+	appendTo(t, input, "one\n")
+	d.network("halfopen-a", "ho-a")
+	d.network("halfopen-b", "ho-b")
+	host := d.hostOf()
+	for _, way := range [][2]string{{"ho-a", "ho-b"}, {"ho-b", "ho-a"}} { // what Docker leaves to DOCKER-USER
+		host.run("iptables", "-I", "DOCKER-USER", "-i", way[0], "-o", way[1], "-j", "ACCEPT")
+	}
+	receiver := d.on("halfopen-b", "halfopen-far", nil, []string{bin + ":/bin/halfopen:ro"}, "/bin/halfopen", "lab-receiver")
+	to := d.call("GET", "/containers/"+receiver+"/json", nil).Get("NetworkSettings.Networks.halfopen-b.IPAddress").String()
+	shipper := d.on("halfopen-a", "halfopen-near", []string{"HALFOPEN_INPUT=/input.log", "HALFOPEN_RECEIVER=" + to + ":5044"},
+		[]string{bin + ":/bin/filebeat:ro", input + ":/input.log:ro"}, "/bin/filebeat", "lab-shipper")
+	rules := host.rules()
+
+	r := record(t, bin, "--container", "halfopen-near", "--container", "halfopen-far", "--for", "5m")
+	r.sees("the connection", func(rec recording) bool { return len(rec.held(0, find(t, shipper).PID)) == 1 })
+	lines := 1
+	more := func() { lines++; appendTo(t, input, fmt.Sprintf("line %d\n", lines)) }
+	r.sees("deliveries", func(rec recording) bool { more(); return rec.ackedMost(0) >= 20 })
+
+	drop := exec.Command(bin, "drop", "--method", "c", "--pid", fmt.Sprint(host.pid), "--port", "5044", "--for", "5s", "--hold", "1h", "--evidence", r.dir)
+	var said bytes.Buffer
+	drop.Stdout, drop.Stderr = &said, &said
+	if err := drop.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { drop.Process.Kill(); drop.Wait() })
+	// The judge wants to see a stall for 30 s after the path came back.
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for over := time.After(40 * time.Second); over != nil; {
+		select {
+		case <-tick.C:
+			more()
+		case <-over:
+			over = nil
+		}
+	}
+	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	const stalled = 3 // exit code of a recording that shows a stall
+	if r.cmd.Wait(); r.cmd.ProcessState.ExitCode() != stalled {
+		t.Errorf("halfopen record: %s, want exit code %d", r.cmd.ProcessState, stalled)
+	}
+	rec, err := r.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := drop.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := drop.Wait(); err != nil {
+		t.Fatalf("halfopen drop: %v\n%s", err, &said)
+	}
+
+	w := windowIn(t, r.dir)
+	if len(w.Steps) != 3 || len(w.Steps[1].Deleted) != 1 {
+		t.Fatalf("steps %+v\n%s", w.Steps, &said)
+	}
+	near, far := rec.held(0, find(t, shipper).PID)[0], rec.held(1, find(t, receiver).PID)[0]
+	if e := w.Steps[1].Deleted[0]; e.Orig != near.Flow || e.Reply != far.Flow || near.Flow == far.Reverse() {
+		t.Errorf("forgotten was %v, answered %v; the shipper has %v, the receiver %v: want the same, and NAT between", e.Orig, e.Reply, near.Flow, far.Flow)
+	}
+	for _, step := range []string{fault.StepDrop, fault.StepForget} {
+		if n, _ := w.Dropped(step, fault.Toward); n == 0 {
+			t.Errorf("step %s dropped nothing\n%s", step, &said)
+		}
+	}
+	out, err := exec.Command(bin, "verdict", "--json", r.dir).Output()
+	var v verdict.Verdict
+	if jerr := json.Unmarshal(out, &v); jerr != nil {
+		t.Fatalf("verdict: %v, %v\n%s", err, jerr, out)
+	}
+	if v.Verdict != verdict.Reproduced || v.Class != verdict.HalfOpen {
+		text, _ := exec.Command(bin, "verdict", r.dir).Output()
+		t.Errorf("verdict %s, class %s\n%s", v.Verdict, v.Class, text)
+	}
+	if now := host.rules(); now != rules {
+		t.Errorf("Docker's rules were\n%s\nand are\n%s", rules, now)
+	}
+	d.do(shipper, "restart") // and a new connection passes
+	log := d.call("GET", "/containers/"+receiver+"/json", nil).Get("LogPath").String()
+	await(t, "the last line to arrive", func() bool {
+		text, err := os.ReadFile(log)
+		return err == nil && bytes.Contains(text, []byte(fmt.Sprintf(" line %d", lines)))
+	})
+}
+
+// ackedMost is the highest count that the counters have shown.
+func (rec recording) ackedMost(place int) (most int64) {
+	at := rec.Header().Places[place].Name
+	for _, k := range rec.Records {
+		if k.Stats != nil && k.Stats.At == at && k.Stats.Sample.Acked != nil {
+			most = max(most, k.Stats.Sample.Acked.N)
+		}
+	}
+	return most
+}
+
+// network makes a bridge network, and removes it with the test.
+func (a api) network(name, bridge string) {
+	a.t.Helper()
+	body, err := json.Marshal(map[string]any{"Name": name, "Options": map[string]string{"com.docker.network.bridge.name": bridge}})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	id := a.call("POST", "/networks/create", bytes.NewReader(body)).Get("Id").String()
+	a.t.Cleanup(func() { a.call("DELETE", "/networks/"+id, nil) })
+}
+
+// on starts a container on a network that runs a program of this host's.
+func (a api) on(network, name string, env, binds []string, args ...string) (id string) {
+	a.t.Helper()
+	body, err := json.Marshal(map[string]any{
+		"Image": image, "Env": env, "Cmd": args, "HostConfig": map[string]any{"Binds": binds, "NetworkMode": network},
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	id = a.call("POST", "/containers/create?name="+name, bytes.NewReader(body)).Get("Id").String()
+	a.t.Cleanup(func() { a.call("DELETE", "/containers/"+id+"?force=1", nil) })
+	a.do(id, "start")
+	return id
+}
+
+// engineHost is the network namespace that an engine makes its bridges in.
+type engineHost struct {
+	t   *testing.T
+	pid int
+	ns  *netns.NS
+}
+
+func (a api) hostOf() engineHost {
+	a.t.Helper()
+	conn, err := net.Dial("unix", strings.TrimPrefix(a.host, "unix://"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	var cred *unix.Ucred
+	if cerr := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); cerr != nil || err != nil {
+		a.t.Fatal(cerr, err)
+	}
+	h := engineHost{t: a.t, pid: int(cred.Pid)}
+	if h.ns, err = netns.Open(fmt.Sprintf("/proc/%d/ns/net", h.pid)); err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() { h.ns.Close() })
+	return h
+}
+
+func (h engineHost) run(args ...string) string {
+	h.t.Helper()
+	var out bytes.Buffer
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := h.ns.Start(cmd); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		h.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, &out)
+	}
+	return out.String()
+}
+
+var counts = regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]`)
+
+// rules are the engine's and its user's, without their counters.
+func (h engineHost) rules() string {
+	return counts.ReplaceAllString(h.run("iptables-save"), "")
+}
+
+func windowIn(t *testing.T, dir string) fault.Window {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*-drop-window.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w, err := fault.ParseWindow(bytes.NewReader(text)); err == nil { // the other is the recorder's
+			return w
+		}
+	}
+	t.Fatalf("no drop window among %v", files)
+	return fault.Window{}
+}
