@@ -23,9 +23,19 @@ const (
 	crcTail = len(crcKey) + 8 + len(`"}`)
 )
 
+// A line with more objects than one each leastObject bytes is no record: as many
+// empty ones would take a hundred times its length in memory.
+const (
+	fewObjects  = 64
+	leastObject = 16
+)
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func crc32c(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
+// AppendLine appends the line of a record, with its newline, to dst.
+func AppendLine(dst []byte, r Record) ([]byte, error) { return encode(dst, &r) }
 
 // encode appends the line of r, with its newline, to dst.
 func encode(dst []byte, r *Record) ([]byte, error) {
@@ -45,6 +55,9 @@ func decode(line []byte) (Record, error) {
 	object, err := checked(line)
 	if err != nil {
 		return r, err
+	}
+	if objects := bytes.Count(line, []byte("{")); objects > fewObjects && objects > len(line)/leastObject {
+		return r, fmt.Errorf("the line has %d objects: more than a record of its length has", objects)
 	}
 	dec := json.NewDecoder(bytes.NewReader(line))
 	if err := dec.Decode(&r); err != nil {

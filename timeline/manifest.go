@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,13 +35,20 @@ func WriteManifest(prefix string) (path string, err error) {
 		}
 		fmt.Fprintf(&out, "%s  %s\n", sum, name)
 	}
-	if err := os.WriteFile(path, []byte(out.String()), 0o640); err != nil {
+	part := path + Partial
+	err = os.WriteFile(part, []byte(out.String()), 0o640)
+	if err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		os.Remove(part)
 		return path, fmt.Errorf("write manifest: %w", err)
 	}
 	return path, nil
 }
 
-// Files lists the names of a recording's files, sorted.
+// Files lists the names of a recording's files, sorted: not what is only half
+// written, nor a socket that takes marks.
 func Files(prefix string) (names []string, err error) {
 	all, err := os.ReadDir(filepath.Dir(prefix))
 	if err != nil {
@@ -48,7 +56,7 @@ func Files(prefix string) (names []string, err error) {
 	}
 	for _, f := range all {
 		m := anyFile.FindStringSubmatch(f.Name())
-		if m != nil && m[1] == filepath.Base(prefix) {
+		if m != nil && m[1] == filepath.Base(prefix) && !strings.HasSuffix(f.Name(), Partial) && f.Type()&fs.ModeSocket == 0 {
 			names = append(names, f.Name())
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,16 @@ import (
 // Suffix ends the name of a recording's timeline; what stands before it is the
 // prefix that all files of the recording share.
 const Suffix = "-timeline.jsonl"
+
+// Partial ends the name of a file of a recording while it is written: it gets its
+// own when it is whole.
+const Partial = ".part"
+
+// IsPartial reports whether a file name is that of a recording's file that is not
+// whole.
+func IsPartial(name string) bool {
+	return strings.HasSuffix(name, Partial) && anyFile.MatchString(name)
+}
 
 // Prefix is the first part of the names of a recording's files.
 func Prefix(experiment string, started time.Time) string {
@@ -35,61 +46,80 @@ func CheckExperiment(name string) error {
 	return nil
 }
 
-// Find returns the timeline of the recording that name means: a folder (its
-// newest recording), a prefix, or any file of the recording.
+// Find returns the name of the recording that name means: a folder (its newest
+// recording), a prefix, or any file of the recording. It is that of its first
+// segment, whether that is still there or not; Load and the like take it.
 func Find(name string) (string, error) {
 	if st, err := os.Stat(name); err == nil && st.IsDir() {
 		return newest(name)
 	} else if err == nil {
 		return sibling(name)
 	}
-	if path := name + Suffix; exists(path) {
+	if path := name + Suffix; recorded(path) {
 		return path, nil
+	}
+	if _, _, _, ok := splitSegment(filepath.Base(name)); ok && recorded(name) {
+		return sibling(name) // by its first segment, which is compressed or removed
 	}
 	return "", fmt.Errorf("no recording %q: name a folder, a prefix such as evidence/halfopen-nat-20060102-150405, or one of its files", name)
 }
 
-func newest(dir string) (string, error) {
+// All lists the recordings of a folder, by the names that Find gives them.
+func All(dir string) (paths []string, err error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
-		return "", fmt.Errorf("look for recordings: %w", err)
+		return nil, fmt.Errorf("look for recordings: %w", err)
 	}
-	var best, bestStamp string
-	var bestNumber int
 	for _, f := range files {
-		prefix, ok := strings.CutSuffix(f.Name(), Suffix)
-		if !ok {
-			continue
+		if prefix, _, _, ok := splitSegment(f.Name()); ok {
+			paths = append(paths, filepath.Join(dir, prefix+Suffix))
 		}
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("no recording in folder %q: nothing there is called *%s", dir, Suffix)
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths), nil
+}
+
+func newest(dir string) (best string, err error) {
+	paths, err := All(dir)
+	if err != nil {
+		return "", err
+	}
+	var bestStamp string
+	var bestNumber int
+	for _, path := range paths {
 		stamp, number := "", 0
-		if m := stampOfPrefix.FindStringSubmatch(prefix); m != nil {
+		if m := stampOfPrefix.FindStringSubmatch(strings.TrimSuffix(path, Suffix)); m != nil {
 			stamp = m[1]
 			number, _ = strconv.Atoi(m[2]) // absent in the first recording of a second
 		}
 		if best == "" || stamp > bestStamp || stamp == bestStamp && number > bestNumber {
-			best, bestStamp, bestNumber = f.Name(), stamp, number
+			best, bestStamp, bestNumber = path, stamp, number
 		}
 	}
-	if best == "" {
-		return "", fmt.Errorf("no recording in folder %q: nothing there is called *%s", dir, Suffix)
-	}
-	return filepath.Join(dir, best), nil
+	return best, nil
 }
 
 func sibling(file string) (string, error) {
 	dir, base := filepath.Split(file)
-	if len(base) > len(Suffix) && base[len(base)-len(Suffix):] == Suffix {
-		return file, nil
+	if prefix, _, _, ok := splitSegment(base); ok {
+		return filepath.Join(dir, prefix+Suffix), nil
+	}
+	if ext := strings.TrimSuffix(base, packed); filepath.Ext(ext) == ".jsonl" {
+		return file, nil // under a name of the user's
 	}
 	if m := anyFile.FindStringSubmatch(base); m != nil {
-		if path := filepath.Join(dir, m[1]+Suffix); exists(path) {
+		if path := filepath.Join(dir, m[1]+Suffix); recorded(path) {
 			return path, nil
 		}
 	}
 	return "", fmt.Errorf("file %q belongs to no recording: there is no *%s of the same prefix beside it", file, Suffix)
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
+// recorded reports whether there is a segment of the recording.
+func recorded(path string) bool {
+	_, err := segments(path)
 	return err == nil
 }

@@ -13,14 +13,19 @@ const maxLine = 16 << 20
 
 // Damage is a line that is not a whole record. Reading goes on behind it.
 type Damage struct {
-	Line   int    `json:"line"` // from 1
+	File   string `json:"file,omitempty"` // without folder, where the recording has several
+	Line   int    `json:"line"`           // from 1
 	Offset int64  `json:"offset_bytes"`
 	Text   string `json:"text"` // the line's first bytes
 	Why    string `json:"why"`
 }
 
 func (d Damage) String() string {
-	return fmt.Sprintf("line %d, byte %d: %s: %q", d.Line, d.Offset, d.Why, d.Text)
+	at := fmt.Sprintf("line %d, byte %d: %s: %q", d.Line, d.Offset, d.Why, d.Text)
+	if d.File != "" {
+		return d.File + ", " + at
+	}
+	return at
 }
 
 // maxDamage is how many damaged lines are described; of the others only their
@@ -103,96 +108,4 @@ func (r *Reader) readLine() (line []byte, whole bool, err error) {
 			return nil, false, fmt.Errorf("read recording: %w", err)
 		}
 	}
-}
-
-// Recording is a whole recording in memory.
-type Recording struct {
-	Path    string
-	Records []Record // in the order of the file, the header among them
-	Damage  []Damage // the first 20
-	More    int      // damaged lines beyond those
-	Holes   []Hole
-}
-
-// Hole is a jump in the records' numbers.
-type Hole struct {
-	After   uint64 `json:"after"` // number of the last record before it
-	Missing uint64 `json:"missing"`
-}
-
-// Load reads the recording at path. Damage is no error; a file without a single
-// whole record is.
-func Load(path string) (*Recording, error) {
-	f, err := openRegular(path)
-	if err != nil {
-		return nil, fmt.Errorf("open recording: %w", err)
-	}
-	defer f.Close()
-	rec, err := ReadAll(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	rec.Path = path
-	return rec, nil
-}
-
-// ErrNoHeader is returned for a file whose first whole record is no header of a
-// format that this program reads.
-var ErrNoHeader = errors.New("not a recording of halfopen")
-
-// ErrNewer is returned for a recording in a format that only a newer program
-// reads.
-var ErrNewer = errors.New("the recording is of a newer halfopen")
-
-// ReadAll reads a whole recording from r.
-func ReadAll(r io.Reader) (*Recording, error) {
-	rd := NewReader(r)
-	rec := &Recording{}
-	for {
-		next, err := rd.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if n := len(rec.Records); n > 0 {
-			if last := rec.Records[n-1].N; next.N > last+1 {
-				rec.Holes = append(rec.Holes, Hole{After: last, Missing: next.N - last - 1})
-			}
-		}
-		rec.Records = append(rec.Records, next)
-	}
-	rec.Damage, rec.More = rd.Damage()
-	return rec, rec.check()
-}
-
-func (rec *Recording) check() error {
-	switch h := rec.Header(); {
-	case h == nil && len(rec.Damage) > 0:
-		return fmt.Errorf("%w: %s", ErrNoHeader, rec.Damage[0])
-	case h == nil:
-		return fmt.Errorf("%w: it has no header", ErrNoHeader)
-	case h.Format < 1:
-		return fmt.Errorf("%w: its format is %d", ErrNoHeader, h.Format)
-	case h.Format > Format:
-		return fmt.Errorf("%w: its format is %d, this one reads up to %d: use that one", ErrNewer, h.Format, Format)
-	}
-	return nil
-}
-
-// Header returns the first record's header, nil if it has none.
-func (rec *Recording) Header() *Header {
-	if len(rec.Records) == 0 {
-		return nil
-	}
-	return rec.Records[0].Header
-}
-
-// End returns the last record's End, nil where the recording was cut short.
-func (rec *Recording) End() *End {
-	if len(rec.Records) == 0 {
-		return nil
-	}
-	return rec.Records[len(rec.Records)-1].End
 }

@@ -6,6 +6,7 @@ package timeline
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"time"
 
 	"halfopen/beatstats"
@@ -31,6 +32,13 @@ type Record struct {
 	// Took is how long the reading took; the thing read happened between
 	// Mono-Took and Mono. Zero where nothing was read (a mark, a decision).
 	Took time.Duration `json:"took_ns,omitempty"`
+	// Again marks a record that only repeats an earlier one, at the start of a
+	// segment, so that the segment can be read alone.
+	Again bool `json:"again,omitempty"`
+	// Source and SourceN say where a record of a merged recording comes from: the
+	// place of its recording in Header.Merged, from 1, and its number there.
+	Source  int    `json:"source,omitempty"`
+	SourceN uint64 `json:"source_n,omitempty"`
 	Body
 }
 
@@ -49,8 +57,10 @@ type Body struct {
 	Conntrack *Conntrack `json:"conntrack,omitempty"`
 	Fault     *Fault     `json:"fault,omitempty"`
 	Drops     *Drops     `json:"drops,omitempty"`
+	Rule      *Rule      `json:"rule,omitempty"`
 	Canary    *Canary    `json:"canary,omitempty"`
 	File      *File      `json:"file,omitempty"`
+	Removed   *Removed   `json:"removed,omitempty"`
 	Mark      *Mark      `json:"mark,omitempty"`
 	Clock     *Clock     `json:"clock,omitempty"`
 	Gap       *Gap       `json:"gap,omitempty"`
@@ -61,7 +71,8 @@ type Body struct {
 	Unknown *Unknown `json:"-"`
 }
 
-// Header is the first record: who recorded what, where, with which clocks.
+// Header is the first record of each segment: who recorded what, where, with
+// which clocks.
 type Header struct {
 	Format     int      `json:"format"`
 	Tool       string   `json:"tool"`       // program and version
@@ -77,17 +88,53 @@ type Header struct {
 	// Canary is the address that the canary connects from: a connection from
 	// there is not the shipper's. Absent where there is no canary.
 	Canary *netip.Addr `json:"canary,omitempty"`
+
+	// Synchronised and ClockError are what the kernel knew of its wall clock
+	// (adjtimex(2)): whether something keeps it right, and by how much it is off at
+	// most. Absent where the kernel was not asked or did not answer.
+	Synchronised *bool          `json:"synchronised,omitempty"`
+	ClockError   *time.Duration `json:"clock_error_ns,omitempty"`
+
+	// Segment numbers the files of a recording that was cut into several; 0 is the
+	// first. Later ones also say when the recording started, by both clocks.
+	Segment     int           `json:"segment,omitempty"`
+	Started     *time.Time    `json:"started,omitempty"`
+	StartedMono time.Duration `json:"started_mono_ns,omitempty"`
+
+	// Merged are the recordings that this one was put together from.
+	Merged []Source `json:"merged,omitempty"`
 }
 
-// Shipper is the name of the first place of a shipper, which is the one that is
-// judged; empty where there is none.
+// Source is a recording that went into a merged one.
+type Source struct {
+	Recording string `json:"recording"` // prefix of its files
+	Host      string `json:"host"`
+	BootID    string `json:"boot_id"`
+	// Offset was added to its monotonic times to get those of the merged recording.
+	Offset time.Duration `json:"offset_ns"`
+	// WallOffset is what its own header's two clocks ask for more: not zero where a
+	// host's wall clock was set between two of its recordings.
+	WallOffset   time.Duration  `json:"wall_offset_ns,omitempty"`
+	Synchronised *bool          `json:"synchronised,omitempty"`
+	ClockError   *time.Duration `json:"clock_error_ns,omitempty"`
+}
+
+// Shipper is the name of the first place of a shipper; empty where there is none.
 func (h Header) Shipper() string {
-	for _, p := range h.Places {
-		if p.Role == Shipper {
-			return p.Name
-		}
+	for _, name := range h.Shippers() {
+		return name
 	}
 	return ""
+}
+
+// Shippers are the names of the places of shippers, in the order of the header.
+func (h Header) Shippers() (names []string) {
+	for _, p := range h.Places {
+		if p.Role == Shipper {
+			names = append(names, p.Name)
+		}
+	}
+	return names
 }
 
 // Methods of a Header: what the lab does to the path.
@@ -124,8 +171,9 @@ type Party struct {
 
 // Changes of a Party.
 const (
-	Started = "started"
-	Exited  = "exited"
+	Started   = "started"
+	Exited    = "exited"
+	Restarted = "restarted" // its counters began anew; How says what shows it
 )
 
 // Settings is what a shipper was told, as far as it decides the experiment, and
@@ -142,22 +190,28 @@ type Settings struct {
 // on a timer) are folded: the record then stands for several, and holds the last.
 type Sockets struct {
 	At       string             `json:"at"`
+	Also     []string           `json:"also,omitempty"`          // other places in the same network namespace
 	Via      string             `json:"via"`                     // diag or procfs
 	Readings int                `json:"readings"`                // how many readings this record stands for, at least 1
 	Since    time.Duration      `json:"since_mono_ns,omitempty"` // Mono of the first of them, where there are several
 	Sockets  []sockstate.Socket `json:"sockets"`
 }
 
+// Of reports whether the reading holds for a place.
+func (s *Sockets) Of(place string) bool { return s.At == place || slices.Contains(s.Also, place) }
+
 // Destroyed is the kernel's own notice of a socket's end, with its last state.
 type Destroyed struct {
 	At     string           `json:"at"`
+	Also   []string         `json:"also,omitempty"` // as in Sockets
 	Socket sockstate.Socket `json:"socket"`
 }
 
 // Owner is the process behind a socket that appeared.
 type Owner struct {
-	At    string `json:"at"`
-	Inode uint32 `json:"inode"`
+	At    string   `json:"at"`
+	Also  []string `json:"also,omitempty"` // as in Sockets
+	Inode uint32   `json:"inode"`
 	// Process is absent where none was found: it ended meanwhile, or is one of
 	// those whose descriptors the recorder may not list (Unreadable).
 	Process    *sockstate.Owner `json:"process,omitempty"`
@@ -175,27 +229,54 @@ type Stats struct {
 // Kernel is a reading of a place's TCP counters.
 type Kernel struct {
 	At       string             `json:"at"`
+	Also     []string           `json:"also,omitempty"` // as in Sockets
 	Counters sockstate.Counters `json:"counters"`
 }
 
-// Logs says which bytes of an evidence file a read of a log added.
+// Logs says which bytes of an evidence file were copied from a log, and from
+// where: byte for byte, the newlines among them.
 type Logs struct {
-	Name   string `json:"name"`         // filebeat, logstash
+	Name   string `json:"name"`         // filebeat, logstash, kernel
 	File   string `json:"file"`         // evidence file, without folder
 	Offset int64  `json:"offset_bytes"` // in File
 	Bytes  int64  `json:"bytes"`
 	Lines  int    `json:"lines"`
+	// Source is the log: a path, "journal:UNIT", "container:NAME", "kmsg:". The
+	// bytes begin at SourceOffset of the file with that inode, which is 0 for what
+	// is no file; the offset then counts the bytes read.
+	Source       string `json:"source,omitempty"`
+	SourceInode  uint64 `json:"source_inode,omitempty"`
+	SourceOffset int64  `json:"source_offset_bytes,omitempty"`
 }
 
 // Event is a log line that means something.
 type Event struct {
-	Name    string     `json:"name"`    // whose log
-	Pattern string     `json:"pattern"` // which pattern of logtail matched
-	Means   string     `json:"means"`
-	Line    string     `json:"line"` // at most 1 KiB of it
-	File    string     `json:"file"`
-	Offset  int64      `json:"offset_bytes"`
-	Logged  *time.Time `json:"logged,omitempty"` // the line's own time, where it has one
+	Name    string `json:"name"`    // whose log
+	Pattern string `json:"pattern"` // which pattern of logtail, or of the user's own, matched
+	Means   string `json:"means"`
+	Line    string `json:"line"` // at most 1 KiB of it
+	// Message is what Line wraps (JSON, or a container engine's time and stream), at
+	// most 1 KiB of it; empty where Line is no wrapping.
+	Message string `json:"message,omitempty"`
+	// File and Offset are where the line begins in its copy among the evidence; no
+	// File: it is not there, because the disk did not take it.
+	File   string `json:"file,omitempty"`
+	Offset int64  `json:"offset_bytes"`
+	// Source, SourceInode and SourceOffset are where it begins in the log, as in Logs.
+	Source       string `json:"source,omitempty"`
+	SourceInode  uint64 `json:"source_inode,omitempty"`
+	SourceOffset int64  `json:"source_offset_bytes,omitempty"`
+	// Logged is the line's own time, LoggedAs the same as it is written. Absent: the
+	// line has none, and the record's own time is that of the reading.
+	Logged   *time.Time `json:"logged,omitempty"`
+	LoggedAs string     `json:"logged_as,omitempty"`
+	// LoggedBy is "engine" where a container engine or journald stamped the line.
+	LoggedBy string `json:"logged_by,omitempty"`
+	// NoZone says that LoggedAs names no zone: it was taken for the recorder's own.
+	NoZone bool   `json:"no_zone,omitempty"`
+	Stream string `json:"stream,omitempty"` // stdout or stderr, where an engine tells
+	// Past says that the line was written before the recording began.
+	Past bool `json:"past,omitempty"`
 }
 
 // Conntrack is a reading of a place's connection tracking entries on the
@@ -220,6 +301,13 @@ type Drops struct {
 	Counters []fault.Counter `json:"counters"`
 }
 
+// Rule is a change of a place's packet filter, or a rule that was there when
+// watching began.
+type Rule struct {
+	At     string               `json:"at"`
+	Change middlebox.RuleChange `json:"change"`
+}
+
 // Canary is the end of a fresh connection that tried the path; never the
 // shipper's own.
 type Canary struct {
@@ -235,10 +323,30 @@ type File struct {
 	What string `json:"what"`
 }
 
-// Mark is a remark of the experimenter's.
+// Removed says that evidence files were removed because the recording was to keep
+// no more.
+type Removed struct {
+	Names []string `json:"names"` // without folder
+	Bytes int64    `json:"bytes"` // their size together
+	Why   string   `json:"why"`
+}
+
+// Mark is a remark: of the experimenter's, or of the recorder's own.
 type Mark struct {
 	Text string `json:"text"`
+	// Drop says that from here on (DropStart), or no more (DropEnd), packets are
+	// dropped: halfopen did not make that rule, it was told.
+	Drop string `json:"drop,omitempty"`
+	// Called and CalledMono are when "halfopen mark" was called, by both clocks.
+	Called     *time.Time    `json:"called,omitempty"`
+	CalledMono time.Duration `json:"called_mono_ns,omitempty"`
 }
+
+// Drops of a Mark.
+const (
+	DropStart = "start"
+	DropEnd   = "end"
+)
 
 // Clock is a step of the wall clock against the monotonic one.
 type Clock struct {
@@ -248,7 +356,9 @@ type Clock struct {
 // Gap says that something is missing from the recording, and why.
 type Gap struct {
 	Source string `json:"source"`
-	Lost   int64  `json:"lost"` // records, or bytes of a log; -1 where unknown
+	Lost   int64  `json:"lost"`            // records, or bytes of a log; -1 where unknown
+	Lines  int64  `json:"lines,omitempty"` // of a log, where their number is known
+	File   string `json:"file,omitempty"`  // of a log: which, as in Logs.Source
 	Why    string `json:"why"`
 }
 

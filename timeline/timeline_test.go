@@ -61,66 +61,6 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A recording cut at any byte yields every whole record before the cut.
-func TestCutAnywhere(t *testing.T) {
-	whole, err := os.ReadFile(write(t, marks(4)...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	header := bytes.IndexByte(whole, '\n') + 1
-	for cut := range whole {
-		rec, err := ReadAll(bytes.NewReader(whole[:cut]))
-		if cut < header {
-			if !errors.Is(err, ErrNoHeader) {
-				t.Fatalf("cut at %d, inside the header: error %v", cut, err)
-			}
-			continue
-		}
-		if err != nil {
-			t.Fatalf("cut at %d: %v", cut, err)
-		}
-		if want := bytes.Count(whole[:cut], []byte("\n")); len(rec.Records) != want {
-			t.Fatalf("cut at %d: %d records, want %d", cut, len(rec.Records), want)
-		}
-		torn := whole[cut-1] != '\n'
-		if torn != (len(rec.Damage) == 1) || rec.End() != nil {
-			t.Fatalf("cut at %d: damage %v, end %v", cut, rec.Damage, rec.End())
-		}
-	}
-}
-
-// A recording with any byte changed yields all the other records, and says so.
-func TestFlipAnywhere(t *testing.T) {
-	whole, err := os.ReadFile(write(t, marks(4)...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := bytes.Count(whole, []byte("\n"))
-	header := bytes.IndexByte(whole, '\n') + 1
-	for at := header; at < len(whole); at++ {
-		for _, flip := range []byte{0x01, 0x20, 0x80, whole[at] ^ '\n'} {
-			if flip == 0 {
-				continue
-			}
-			hurt := bytes.Clone(whole)
-			hurt[at] ^= flip
-			rec, err := ReadAll(bytes.NewReader(hurt))
-			if err != nil {
-				t.Fatalf("flip %#x at %d: %v", flip, at, err)
-			}
-			before := bytes.Count(whole[:at], []byte("\n"))
-			if len(rec.Damage) == 0 || len(rec.Records) < before || len(rec.Records) >= lines {
-				t.Fatalf("flip %#x at %d: %d of %d records, damage %v", flip, at, len(rec.Records), lines, rec.Damage)
-			}
-			for i, r := range rec.Records[:before] {
-				if r.N != uint64(i+1) {
-					t.Fatalf("flip %#x at %d: record %d has number %d", flip, at, i, r.N)
-				}
-			}
-		}
-	}
-}
-
 // A record of a kind that this program does not know is kept as it was.
 func TestUnknownKindIsKept(t *testing.T) {
 	line := sum(`{"n":2,"time":"2026-01-02T03:04:05Z","mono_ns":7,"satellite":{"orbit":3}`)
@@ -226,6 +166,9 @@ func FuzzReadAll(f *testing.F) {
 	}
 	f.Add(whole)
 	f.Add(whole[:len(whole)/2])
+	for _, g := range goldenFiles(f) {
+		f.Add(g.text)
+	}
 	f.Add([]byte("\n\n{}\n"))
 	f.Add(append(sum(`{"n":1,"header":{"format":1}`), '\n'))
 	f.Fuzz(func(t *testing.T, in []byte) {

@@ -2,13 +2,18 @@ package timeline
 
 import (
 	"errors"
+	"io"
 	"io/fs"
+	"slices"
 	"strings"
+	"time"
 )
 
 // Check is what Verify found out about a recording.
 type Check struct {
 	Path     string   `json:"path"`
+	Segments int      `json:"segments"` // files of the timeline
+	First    uint64   `json:"first"`    // number of its first record
 	Records  int      `json:"records"`
 	Ended    bool     `json:"ended"`                 // it has its last record
 	Damage   []Damage `json:"damage,omitempty"`      // the first 20
@@ -17,36 +22,59 @@ type Check struct {
 	Gaps     []Gap    `json:"gaps,omitempty"`     // losses that the recorder itself told of
 	Unknown  []string `json:"unknown,omitempty"`  // kinds of records that a newer program wrote
 	Disorder []uint64 `json:"disorder,omitempty"` // numbers of records whose monotonic clock runs backward
+	// Removed are the files that the recorder itself removed to keep no more than
+	// it was told.
+	Removed int `json:"removed,omitempty"`
 	// Manifest: files that are as they were, and what is wrong with the others.
 	// Absent where the recording has none (it was cut short).
 	FilesGood *int     `json:"files_good,omitempty"`
 	FilesBad  []string `json:"files_bad,omitempty"`
 }
 
+// maxListed bounds each list of a Check: a hostile file may have millions.
+const maxListed = 1000
+
 // Whole reports whether nothing is missing or changed.
 func (c Check) Whole() bool {
 	return c.Ended && c.FilesGood != nil && len(c.Damage)+len(c.Holes)+len(c.Gaps)+len(c.Disorder)+len(c.FilesBad) == 0
 }
 
-// Verify reads the recording at path and its manifest.
+// Verify reads the recording that path is a file of, and its manifest, in memory
+// that does not grow with it.
 func Verify(path string) (Check, error) {
-	rec, err := Load(path)
+	c := Check{Path: path}
+	list, err := segments(path)
 	if err != nil {
-		return Check{Path: path}, err
+		return c, err
 	}
-	c := Check{Path: path, Records: len(rec.Records), Ended: rec.End() != nil, Damage: rec.Damage, More: rec.More, Holes: rec.Holes}
-	seen := map[string]bool{}
-	for i, r := range rec.Records {
-		if i > 0 && (r.Mono < rec.Records[i-1].Mono || r.N <= rec.Records[i-1].N) {
-			c.Disorder = append(c.Disorder, r.N)
+	c.Segments = len(list)
+	s, err := Open(path)
+	if err != nil {
+		return c, err
+	}
+	defer s.Close()
+	v := verifier{Check: &c, seen: map[string]bool{}}
+	for {
+		r, err := s.Next()
+		if errors.Is(err, io.EOF) {
+			break
 		}
-		if r.Gap != nil {
-			c.Gaps = append(c.Gaps, *r.Gap)
+		if err != nil {
+			return c, err
 		}
-		if r.Unknown != nil && !seen[r.Unknown.Kind] {
-			seen[r.Unknown.Kind] = true
-			c.Unknown = append(c.Unknown, r.Unknown.Kind)
-		}
+		v.take(r)
+	}
+	c.Damage, c.More = s.Damage()
+	headers := Recording{Path: path, Damage: c.Damage}
+	if v.header != nil {
+		headers.Records = []Record{{Body: Body{Header: v.header}}}
+	}
+	if err := headers.check(); err != nil {
+		return c, err
+	}
+	// What --keep removed is missing on purpose, and a later segment says so.
+	if c.First > 1 && !v.begun {
+		c.Holes = append([]Hole{{Missing: c.First - 1}}, c.Holes...)
 	}
 	good, bad, err := checkManifest(strings.TrimSuffix(path, Suffix))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -54,4 +82,39 @@ func Verify(path string) (Check, error) {
 	}
 	c.FilesGood, c.FilesBad = &good, bad
 	return c, err
+}
+
+// verifier takes a recording's records one by one.
+type verifier struct {
+	*Check
+	header *Header
+	last   uint64
+	mono   time.Duration
+	seen   map[string]bool
+	begun  bool // segments before were removed by the recorder itself
+}
+
+func (v *verifier) take(r Record) {
+	switch {
+	case v.Records == 0:
+		v.First = r.N
+	case (r.Mono < v.mono || r.N <= v.last) && len(v.Disorder) < maxListed:
+		v.Disorder = append(v.Disorder, r.N)
+	case r.N > v.last+1 && len(v.Holes) < maxListed:
+		v.Holes = append(v.Holes, Hole{After: v.last, Missing: r.N - v.last - 1})
+	}
+	v.Records++
+	v.last, v.mono, v.Ended = r.N, r.Mono, r.End != nil
+	switch {
+	case r.Header != nil && v.header == nil:
+		v.header = r.Header
+	case r.Gap != nil && len(v.Gaps) < maxListed:
+		v.Gaps = append(v.Gaps, *r.Gap)
+	case r.Removed != nil:
+		v.Removed += len(r.Removed.Names)
+		v.begun = v.begun || slices.ContainsFunc(r.Removed.Names, func(name string) bool { _, _, _, ok := splitSegment(name); return ok })
+	case r.Unknown != nil && !v.seen[r.Unknown.Kind] && len(v.seen) < maxListed:
+		v.seen[r.Unknown.Kind] = true
+		v.Unknown = append(v.Unknown, r.Unknown.Kind)
+	}
 }

@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"halfopen/clock"
 )
 
-// recorder is the source of the Writer's own gaps.
-const recorder = "recorder"
+// Recorder is the source of what the recorder says of itself.
+const Recorder = "recorder"
 
 // Limits of the Writer.
 const (
@@ -25,25 +26,32 @@ const (
 //
 // Records are stamped in Append, under a lock, so their order in the file is the
 // order of the monotonic clock. A disk that is slow or full never blocks a
-// caller: beyond 8 MiB records are lost, counted, and a Gap says so as soon as
-// the disk takes bytes again.
+// caller: records wait in memory until the disk takes bytes again; beyond 8 MiB
+// they are lost, counted, and a Gap says so.
 type Writer struct {
 	mu      sync.Mutex
 	n       uint64
 	pending []byte
+	held    int    // bytes taken from pending that are not in the file yet
 	lost    int64  // records since the last Gap
+	missing int64  // records ever
 	why     string // of the loss
 	end     bool   // an End is written: nothing may follow
+	again   standing
+	rot     rotation
+	closed  []*os.File // segments that tidy has to put away
 
+	flush  sync.Mutex // guards what follows
+	batch  []byte     // what is to be written next
 	file   *os.File
 	good   int64 // bytes of whole lines in the file
-	flush  sync.Mutex
 	failed error // of the last write, nil once one succeeded again
+
 	// unsynced is the first error of fsync(2): the kernel reports it once, and
-	// what it lost stays lost. Only run and Close touch it, one after the other.
+	// what it lost stays lost. Only tidy and Close touch it, one after the other.
 	unsynced error
 	stop     chan struct{}
-	done     chan struct{}
+	running  sync.WaitGroup
 
 	observe func(Record)
 }
@@ -59,116 +67,160 @@ func Create(path string, h Header, observe func(Record)) (*Writer, error) {
 	if observe == nil {
 		observe = func(Record) {}
 	}
-	w := &Writer{file: f, observe: observe, stop: make(chan struct{}), done: make(chan struct{})}
 	h.Format = Format
-	w.Append(0, Body{Header: &h})
-	if err := w.Flush(); err != nil {
+	w := &Writer{file: f, observe: observe, stop: make(chan struct{})}
+	first := w.stamp(Record{Body: Body{Header: &h}})
+	observe(first)
+	w.rot = rotation{prefix: strings.TrimSuffix(path, Suffix), first: first, number: 1, since: first.Mono}
+	if w.pending, err = encode(nil, &first); err == nil {
+		err = w.Flush()
+	}
+	if err != nil {
 		f.Close()
 		os.Remove(path)
 		return nil, err
 	}
-	go w.run()
+	w.running.Go(w.flushRegularly)
+	w.running.Go(w.tidyRegularly)
 	return w, nil
 }
 
 // Append stamps a record and adds it to the recording. Took is how long the
-// reading took. Nothing is added after an End.
-func (w *Writer) Append(took time.Duration, b Body) {
+// reading took. Nothing is added after an End. It returns the record's number.
+func (w *Writer) Append(took time.Duration, b Body) (n uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.end {
-		return
+		return 0
 	}
 	w.end = b.End != nil
-	if w.lost > 0 && (w.end || len(w.pending) < maxPending) {
-		gap := &Gap{Source: recorder, Lost: w.lost, Why: w.why}
+	if w.lost > 0 && (w.end || w.room()) {
+		gap := &Gap{Source: Recorder, Lost: w.lost, Why: w.why}
 		w.lost = 0
-		w.add(0, Body{Gap: gap})
+		w.add(Record{Body: Body{Gap: gap}})
 	}
-	w.add(took, b)
+	w.again.keep(b)
+	w.add(Record{Took: took, Body: b})
+	return w.n
 }
 
-func (w *Writer) add(took time.Duration, b Body) {
+// room reports whether memory takes one more record.
+func (w *Writer) room() bool { return len(w.pending)+w.held < maxPending }
+
+func (w *Writer) add(r Record) {
+	r = w.stamp(r)
+	w.observe(r)
+	if !w.room() && r.End == nil && r.Gap == nil { // those two tell of the loss
+		w.lose("the disk did not take records as fast as they came")
+		return
+	}
+	all, err := encode(w.pending, &r)
+	switch {
+	case err != nil: // a value that JSON has no form for: a bug, but not worth a recording
+		w.lose(err.Error())
+	case len(all)-len(w.pending) > maxLine:
+		w.lose(fmt.Sprintf("a record took %d bytes: a reader takes up to %d", len(all)-len(w.pending), maxLine))
+	default:
+		w.pending = all
+	}
+}
+
+// stamp gives a record its number and time.
+func (w *Writer) stamp(r Record) Record {
 	w.n++
-	r := Record{N: w.n, Time: time.Now().UTC().Round(0), Mono: clock.Mono(), Took: took, Body: b}
-	defer w.observe(r)
-	if len(w.pending) >= maxPending && b.End == nil && b.Gap == nil { // those two tell of the loss
-		w.lose(1, "the disk did not take records as fast as they came")
-		return
-	}
-	line, err := encode(w.pending, &r)
-	if err != nil { // a value that JSON has no form for: a bug, but not worth a recording
-		w.lose(1, err.Error())
-		return
-	}
-	w.pending = line
+	r.N, r.Time, r.Mono = w.n, time.Now().UTC().Round(0), clock.Mono()
+	return r
 }
 
-func (w *Writer) lose(records int64, why string) {
-	w.lost += records
+func (w *Writer) lose(why string) {
+	w.lost++
+	w.missing++
 	w.why = why
 }
 
-func (w *Writer) run() {
-	defer close(w.done)
-	flush, sync := time.NewTicker(flushEvery), time.NewTicker(syncEvery)
-	defer flush.Stop()
-	defer sync.Stop()
+func (w *Writer) flushRegularly() {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
 	for {
 		select {
-		case <-flush.C:
+		case <-tick.C:
 			_ = w.Flush() // kept in failed; Err and Close report it
-		case <-sync.C:
-			w.sync()
 		case <-w.stop:
 			return
 		}
 	}
 }
 
-// Flush hands everything so far to the kernel.
+// Flush hands everything so far to the kernel. What the disk does not take stays
+// in memory for the next time.
 func (w *Writer) Flush() error {
 	w.flush.Lock()
 	defer w.flush.Unlock()
-	w.mu.Lock()
-	batch := w.pending
-	w.pending = nil
-	w.mu.Unlock()
-	if len(batch) == 0 {
-		return w.failed
+	if len(w.batch) > 0 {
+		if err := w.write(); err != nil {
+			return err
+		}
 	}
-	n, err := w.file.Write(batch)
+	head := w.take()
+	err := w.write()
+	switch {
+	case head == nil:
+	case err == nil:
+		w.turn(head)
+	default:
+		w.batch = append(w.batch, head...) // into the old file, when it can be had
+	}
+	w.hold()
+	return err
+}
+
+// take moves what was appended to the batch. Where the segment is full it returns
+// the first lines of the next one, which come right behind.
+func (w *Writer) take() (head []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.batch, w.pending = w.pending, nil
+	w.held = len(w.batch)
+	if !w.end && w.rot.due(w.good+int64(len(w.batch))) {
+		head = w.head()
+	}
+	return head
+}
+
+func (w *Writer) hold() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = len(w.batch)
+}
+
+// write writes the batch. After a write that stopped in the middle the file ends
+// with a whole line again, and the rest stays in the batch.
+func (w *Writer) write() error {
+	n, err := w.file.Write(w.batch)
 	if err == nil {
 		w.good += int64(n)
-		w.failed = nil
+		w.batch = nil
+		w.tell(nil)
 		return nil
 	}
-	w.failed = fmt.Errorf("write recording: %w", err)
-	w.tear(batch, n)
+	whole := bytes.LastIndexByte(w.batch[:n], '\n') + 1
+	w.good += int64(whole)
+	w.batch = w.batch[whole:]
+	_ = w.file.Truncate(w.good)
+	_, _ = w.file.Seek(w.good, io.SeekStart)
+	w.tell(fmt.Errorf("write recording: %w", err))
 	return w.failed
 }
 
-func (w *Writer) sync() {
-	if err := w.file.Sync(); err != nil && w.unsynced == nil {
-		w.unsynced = fmt.Errorf("sync recording: %w", err)
-	}
-}
-
-// tear puts things right after a write that stopped in the middle: the file ends
-// with a whole line again, and the records that did not fit are counted lost.
-func (w *Writer) tear(batch []byte, written int) {
-	whole := bytes.LastIndexByte(batch[:written], '\n') + 1
-	w.good += int64(whole)
-	_ = w.file.Truncate(w.good)
-	_, _ = w.file.Seek(w.good, io.SeekStart)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for line := range bytes.Lines(batch[whole:]) {
-		lost := int64(1)
-		if r, err := decode(bytes.TrimSuffix(line, []byte("\n"))); err == nil && r.Gap != nil && r.Gap.Source == recorder {
-			lost = r.Gap.Lost // those that it told of are still untold
-		}
-		w.lose(lost, w.failed.Error())
+// tell says once that the disk takes no records, and once that it does again.
+func (w *Writer) tell(now error) {
+	before := w.failed
+	w.failed = now
+	switch {
+	case before == nil && now != nil:
+		w.Append(0, Body{Failure: &Failure{Source: Recorder, Error: now.Error() + "; the records wait in memory until there is room"}})
+	case before != nil && now == nil:
+		w.Append(0, Body{Mark: &Mark{Text: "the recording is written again"}})
 	}
 }
 
@@ -179,13 +231,20 @@ func (w *Writer) Err() error {
 	return w.failed
 }
 
+// Lost is how many records never came into the recording.
+func (w *Writer) Lost() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.missing
+}
+
 // Close writes the End, brings everything to the disk and closes the file.
 func (w *Writer) Close(e End) error {
 	w.Append(0, Body{End: &e})
 	close(w.stop)
-	<-w.done
+	w.running.Wait()
 	err := w.Flush()
-	w.sync()
+	w.sync(w.file)
 	if err == nil {
 		err = w.unsynced
 	}
@@ -193,4 +252,14 @@ func (w *Writer) Close(e End) error {
 		err = fmt.Errorf("close recording: %w", cerr)
 	}
 	return err
+}
+
+// Unwritten is, after a Close that failed, what the disk did not take: lines of
+// records that only memory has.
+func (w *Writer) Unwritten() []byte {
+	w.flush.Lock()
+	defer w.flush.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append(bytes.Clone(w.batch), w.pending...)
 }
