@@ -4,6 +4,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -11,47 +12,84 @@ import (
 )
 
 // Text is the verdict for a terminal at three in the morning: the answer first,
-// then the reasons, each with the records it rests on.
+// then the reasons, each with the records it rests on. Of several shippers each
+// has its part.
 func Text(v verdict.Verdict) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s\n", strings.ToUpper(v.Verdict))
-	fmt.Fprintf(&b, "%s\n\n", v.Summary)
+	fmt.Fprintf(&b, "%s\n%s\n\n", strings.ToUpper(v.Verdict), v.Summary)
+	for _, s := range v.Shippers {
+		fmt.Fprintf(&b, "--- %s: %s\n%s\n\n", s.Shipper, strings.ToUpper(s.Verdict), s.Summary)
+		body(&b, s)
+		b.WriteByte('\n')
+	}
+	if len(v.Shippers) == 0 {
+		body(&b, v)
+	}
+	warnings(&b, v.Warnings)
+	fmt.Fprintf(&b, "\nrecording %s\n", v.Recording)
+	return []byte(Plain(b.String()))
+}
+
+// body is what a verdict says of one shipper, but for its warnings where these are
+// the recording's too.
+func body(b *bytes.Buffer, v verdict.Verdict) {
 	if v.Connection != nil {
-		fmt.Fprintf(&b, "connection  %s\n", v.Connection)
+		fmt.Fprintf(b, "connection  %s\n", v.Connection)
 	}
 	if v.Receiver != nil && v.Connection != nil && *v.Receiver != v.Connection.Reverse() {
-		fmt.Fprintf(&b, "at receiver %s (behind NAT)\n", v.Receiver)
+		fmt.Fprintf(b, "at receiver %s (behind NAT)\n", v.Receiver)
 	}
 	if v.Class != "" {
-		fmt.Fprintf(&b, "class       %s\n", v.Class)
+		fmt.Fprintf(b, "class       %s\n", v.Class)
+	}
+	if v.Confidence != "" {
+		fmt.Fprintf(b, "confidence  %s\n", v.Confidence)
 	}
 	if w := v.Window; w != nil {
 		end := "open"
 		if w.End != nil {
 			end = stamp(*w.End)
 		}
-		fmt.Fprintf(&b, "cut         %s to %s\n", stamp(w.Start), end)
+		fmt.Fprintf(b, "cut         %s to %s\n", stamp(w.Start), end)
 	}
 	if s := v.Stall; s != nil {
-		fmt.Fprintf(&b, "last read   %s\n", stamp(s.LastRead))
+		fmt.Fprintf(b, "last read   %s\n", stamp(s.LastRead))
 	}
-	list(&b, "gates", v.Gates)
-	list(&b, "criteria", v.Criteria)
-	list(&b, "findings", v.Findings)
+	if v.Lag != nil {
+		lag(b, *v.Lag)
+	}
+	list(b, "gates", v.Gates)
+	list(b, "criteria", v.Criteria)
+	list(b, "findings", v.Findings)
 	if len(v.Ends) > 0 {
 		b.WriteString("\nwhat could still end it\n")
 		for _, e := range v.Ends {
-			fmt.Fprintf(&b, "  %s\n", e.Text)
+			fmt.Fprintf(b, "  %s\n", e.Text)
 		}
 	}
-	if len(v.Warnings) > 0 {
-		b.WriteString("\nwarnings\n")
-		for _, w := range v.Warnings {
-			fmt.Fprintf(&b, "  %s\n", w)
+	if len(v.Settings) > 0 {
+		b.WriteString("\nsettings\n")
+		for _, s := range v.Settings {
+			at := ""
+			if s.Line > 0 && s.File != "" {
+				at = fmt.Sprintf("%s:%d: ", filepath.Base(s.File), s.Line)
+			}
+			fmt.Fprintf(b, "  %-7s %s%s: %s: %s; %s [record %d]\n", s.Level, at, s.Setting, s.Value, s.What, s.Why, s.Record)
 		}
 	}
-	fmt.Fprintf(&b, "\nrecording %s\n", v.Recording)
-	return []byte(Plain(b.String()))
+	if v.Shipper != "" {
+		warnings(b, v.Warnings)
+	}
+}
+
+func warnings(b *bytes.Buffer, list []string) {
+	if len(list) == 0 {
+		return
+	}
+	b.WriteString("\nwarnings\n")
+	for _, w := range list {
+		fmt.Fprintf(b, "  %s\n", w)
+	}
 }
 
 func list(b *bytes.Buffer, title string, findings []verdict.Finding) {

@@ -9,12 +9,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"halfopen/beatstats"
 	"halfopen/flow"
 	"halfopen/verdict"
 )
 
 func TestText(t *testing.T) {
-	yes, no := true, false
+	yes, no, waiting := true, false, int64(551)
 	f := flow.New(netip.MustParseAddrPort("10.50.0.2:33342"), netip.MustParseAddrPort("10.51.0.2:5044"))
 	far := flow.New(netip.MustParseAddrPort("10.51.0.2:5044"), netip.MustParseAddrPort("10.51.0.1:40000"))
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -27,6 +28,13 @@ func TestText(t *testing.T) {
 		Findings: []verdict.Finding{{Rule: "class", Text: "half-open", Records: []uint64{9}}},
 		Ends:     []verdict.End{{By: verdict.ByKernel, Text: "the kernel, later"}},
 		Warnings: []string{"the log said \x1b[2J\u202e"},
+		Lag: &verdict.Lag{
+			SinceAck: &verdict.Age{For: 75 * time.Second, AtLeast: true}, Waiting: &waiting, Oldest: &verdict.Age{For: 44600 * time.Millisecond},
+			Rates: []verdict.Rate{{Over: 10 * time.Second}, {Over: time.Minute, PerSecond: 2.04}},
+			Full:  &verdict.Full{Capacity: 4096, PerSecond: 10, In: 354*time.Second + 400*time.Millisecond}, Records: []uint64{1, 9},
+		},
+		Confidence: verdict.Low,
+		Settings:   []verdict.Setting{{Finding: beatstats.Finding{Level: beatstats.LevelError, Setting: "output.logstash.timeout", Value: "0s", What: "nothing", Why: "now", Line: 7}, File: "/etc/f.yml", Record: 2}},
 	})
 	want := `INCONCLUSIVE
 acks stand still, but waiting events went from 5 to 5
@@ -34,7 +42,11 @@ acks stand still, but waiting events went from 5 to 5
 connection  10.50.0.2:33342 -> 10.51.0.2:5044
 at receiver 10.51.0.2:5044 -> 10.51.0.1:40000 (behind NAT)
 class       half-open
+confidence  low
 cut         2026-01-02T03:04:05.000Z to open
+last ack    more than 1m15s before the last reading of the counters; acked 0.0/s over 10s, 2.0/s over 1m [record 1, 9]
+oldest      of 551 events waits for 44.6s, by the queue's counters
+queue       551 of 4096 events, full 5m54s later at 10.0/s
 
 gates
   yes baseline: delivered [record 1, 2]
@@ -49,6 +61,9 @@ findings
 what could still end it
   the kernel, later
 
+settings
+  error   f.yml:7: output.logstash.timeout: 0s: nothing; now [record 2]
+
 warnings
   the log said \x1b[2J\u202e
 
@@ -56,6 +71,67 @@ recording halfopen-nat-20260102-030405-timeline.jsonl
 `
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Of several shippers each has its part, and what is of all stands before and after.
+func TestTextOfSeveral(t *testing.T) {
+	got := string(Text(verdict.Verdict{
+		Verdict: verdict.Stalled, Class: verdict.HalfOpen, Summary: "2 shippers; stalled: b; not stalled: a", Recording: "x",
+		Warnings: []string{"no end"},
+		Shippers: []verdict.Verdict{
+			{Shipper: "a", Verdict: verdict.NotStalled, Summary: "acks moved", Findings: []verdict.Finding{{Rule: "acks", Text: "moved", Records: []uint64{4}}}},
+			{Shipper: "b", Verdict: verdict.Stalled, Class: verdict.HalfOpen, Summary: "dead", Warnings: []string{"two connections"}},
+		},
+	}))
+	want := `STALLED
+2 shippers; stalled: b; not stalled: a
+
+--- a: NOT STALLED
+acks moved
+
+
+findings
+      acks: moved [record 4]
+
+--- b: STALLED
+dead
+
+class       half-open
+
+warnings
+  two connections
+
+
+warnings
+  no end
+
+recording x
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFindings(t *testing.T) {
+	got := string(Findings("f.yml", []beatstats.Finding{
+		{Level: beatstats.LevelError, Setting: "output.logstash.timeout", Value: "0s\x1b[2J", What: "nothing is delivered", Why: "it is past", Set: "30s", Source: "measured", Line: 7},
+		{Level: beatstats.LevelInfo, Setting: "http.host", What: "the counters are there", Set: "nothing"},
+	}))
+	want := `f.yml
+  error   f.yml:7: output.logstash.timeout: 0s\x1b[2J
+          nothing is delivered
+          why:    it is past
+          set:    30s
+          source: measured
+  info    http.host
+          the counters are there
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := string(Findings("f.yml", nil)); got != "f.yml\n  nothing to say\n" {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -2,8 +2,6 @@ package verdict
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"halfopen/beatstats"
@@ -27,12 +25,8 @@ func (r *run) progresses() (list []progress) {
 			continue
 		}
 		if prev != nil {
-			grown := cur.body.Sample.Acked.N - prev.body.Sample.Acked.N
-			if _, restarted := beatstats.Epoch(prev.body.Sample, cur.body.Sample); restarted {
-				grown = cur.body.Sample.Acked.N
-			}
-			if grown > 0 {
-				list = append(list, progress{fromN: prev.n, toN: cur.n, from: prev.at, to: cur.at, n: grown})
+			if n := grown(prev.body.Sample, cur.body.Sample); n > 0 {
+				list = append(list, progress{fromN: prev.n, toN: cur.n, from: prev.at, to: cur.at, n: n})
 			}
 		}
 		prev = cur
@@ -70,49 +64,44 @@ func acked(s beatstats.Sample) *beatstats.Value    { return s.Acked }
 func pending(s beatstats.Sample) *beatstats.Value  { return s.Pending }
 func capacity(s beatstats.Sample) *beatstats.Value { return s.Capacity }
 
+const neverDelivered = "never delivered: the shipper's acked counter was 0 from the first reading to the last"
+
 // delivers is the first half of the gate "baseline": anything was ever
 // acknowledged.
 func (j *judge) delivers() bool {
-	if len(j.acks) == 0 {
-		return j.gate(holds("baseline", false, "the shipper's counters were never read: whether anything was delivered is not known"+j.whyUnread()+j.partyGone(j.last.Mono), j.first.N))
+	if why, records, ok := j.unreadable(); !ok && (len(j.acks) == 0 || !j.anyAcked()) {
+		return j.gate(holds("baseline", false, why, records...))
 	}
-	first, last := j.acks[0], j.acks[len(j.acks)-1]
-	n, record, ok := j.lastBefore(j.last.Mono, acked)
-	switch {
-	case !ok:
-		return j.gate(holds("baseline", false, "the shipper's counters say nothing of acknowledged events", first.n, last.n))
-	case !slices.ContainsFunc(j.acks, func(a reading[*timeline.Stats]) bool { v := a.body.Sample.Acked; return v.OK() && v.N > 0 }):
-		text, records := "never delivered: the shipper's acked counter was 0 from the first reading to the last"+j.partyGone(j.last.Mono), []uint64{first.n, last.n}
+	if j.neverAcked() {
+		text, records := neverDelivered+j.partyGone(j.last.Mono), []uint64{j.acks[0].n, j.acks[len(j.acks)-1].n}
 		if cause, n, ok := j.settingsCause(); ok {
 			text, records = text+"; "+cause, append(records, n)
 		}
 		return j.gate(holds("baseline", false, text, records...))
-	case j.cut == nil:
-		return j.gate(holds("baseline", true, fmt.Sprintf("events were delivered: acked reached %d", n), first.n, record))
 	}
 	return true
 }
 
-// whyUnread is the last reason why the shipper's counters could not be read.
-func (j *judge) whyUnread() string {
-	for i := len(j.failures) - 1; i >= 0; i-- {
-		if f := j.failures[i].body; strings.HasPrefix(f.Source, "stats of ") && f.Source != "stats of logstash" {
-			return ": " + f.Error
-		}
-	}
-	return ""
+// anyAcked reports whether the counters ever told how many events were acknowledged.
+func (j *judge) anyAcked() bool {
+	_, _, ok := j.lastBefore(j.last.Mono, acked)
+	return ok
 }
 
-// settingsCause is the setting that keeps the shipper from ever delivering.
+// settingsCause is the setting that keeps the shipper from ever delivering. One
+// that runs, as its counters show, was started with its settings: of its errors
+// the timeout of 0 comes first.
 func (j *judge) settingsCause() (string, uint64, bool) {
+	var cause beatstats.Finding
+	var n uint64
 	for _, s := range j.settings {
 		for _, f := range s.body.Findings {
-			if f.Level == "error" {
-				return fmt.Sprintf("the cause is the setting %s: %s: %s; %s", f.Setting, f.Value, f.What, f.Why), s.n, true
+			if f.Level == beatstats.LevelError && (n == 0 || f.Rule == "timeout-zero" && cause.Rule != f.Rule) {
+				cause, n = f, s.n
 			}
 		}
 	}
-	return "", 0, false
+	return fmt.Sprintf("the cause is the setting %s: %s: %s; %s", cause.Setting, cause.Value, cause.What, cause.Why), n, n != 0
 }
 
 // baseline: acks moved until the cut, on a connection that was up.

@@ -5,10 +5,21 @@ import (
 	"time"
 
 	"halfopen/fault"
+	"halfopen/sockstate"
+	"halfopen/timeline"
 )
 
-// cut is the time during which the path was shut, by the fault's own records.
+// How a window is known.
+const (
+	byFault = "the fault's own record"
+	byMarks = "marks"
+	byAcks  = "inferred from the acks: the last before they stood still, and the first after"
+)
+
+// cut is the time during which the path was shut.
 type cut struct {
+	known        string // byFault, byMarks or byAcks
+	step         string // of the fault: the first
 	startN, endN uint64
 	start        time.Duration // the rule was surely in place
 	end          time.Duration // until here it surely was; 0: the recording ends before it
@@ -30,15 +41,34 @@ func (r *run) findCut() *cut {
 	for _, f := range r.faults {
 		step := f.body.Step
 		switch {
-		case step.Name == fault.StepDrop && c == nil:
-			c = &cut{startN: f.n, start: step.Mono + step.Took, startWall: step.End.UTC()}
-		case step.Name != fault.StepDrop && c != nil && c.endN == 0:
+		case c == nil && step.Name != fault.StepUndo:
+			c = &cut{known: byFault, step: step.Name, startN: f.n, start: step.Mono + step.Took, startWall: step.End.UTC()}
+		case c != nil && c.endN == 0:
 			c.endN, c.end, c.endWall = f.n, step.Mono, step.Start.UTC()
 			c.undone = step.Name == fault.StepUndo
 		}
 	}
 	if c != nil {
 		r.countDrops(c)
+		return c
+	}
+	return r.markedCut()
+}
+
+// markedCut is the window that the experimenter's marks tell of: from the first
+// start to the end that follows it.
+func (r *run) markedCut() (c *cut) {
+	for _, m := range r.marks {
+		at := m.at
+		if m.body.CalledMono != 0 {
+			at = m.body.CalledMono
+		}
+		switch {
+		case m.body.Drop == timeline.DropStart && c == nil:
+			c = &cut{known: byMarks, startN: m.n, start: at, startWall: r.wall(at)}
+		case m.body.Drop == timeline.DropEnd && c != nil && c.endN == 0:
+			c.endN, c.end, c.endWall = m.n, at, r.wall(at)
+		}
 	}
 	return c
 }
@@ -48,7 +78,7 @@ func (r *run) countDrops(c *cut) {
 	for _, d := range r.drops {
 		var packets, bytes, stale uint64
 		for _, k := range d.body.Counters {
-			if k.Step == fault.StepDrop {
+			if k.Step == c.step {
 				packets += k.Packets
 				bytes += k.Bytes
 			} else {
@@ -69,7 +99,7 @@ func (j *judge) window() *Window {
 	if c == nil {
 		return nil
 	}
-	w := &Window{Start: c.startWall, Known: "the fault's own record"}
+	w := &Window{Start: c.startWall, Known: c.known}
 	if c.endN != 0 {
 		w.End = &c.endWall
 	}
@@ -87,6 +117,8 @@ func (j *judge) windowGate() bool {
 		return j.gate(holds("window", false, "the recording ends while the path was cut", c.startN))
 	case c.undone:
 		return j.gate(holds("window", false, "the run was stopped while the path was cut: nothing was seen of the time after", c.startN, c.endN))
+	case c.known == byMarks:
+		return j.gate(holds("window", true, fmt.Sprintf("marks say that the path was cut for %s; what was dropped was not counted", round(c.end-c.start)), c.startN, c.endN))
 	case !c.counted:
 		return j.gate(holds("window", false, "the counters of the dropping rules were never read: whether the cut dropped anything is not known", c.startN))
 	case c.packets == 0:
@@ -108,7 +140,36 @@ func (j *judge) met() bool {
 			}
 		}
 	}
+	if j.cut.stale > 0 {
+		if n, ok := j.sentInVain(); ok {
+			return j.gate(holds("met", true, fmt.Sprintf("the connection was idle during the cut; the path forgot it then, and has dropped what it sent since (%s)", count(j.cut.stale, "packet")), n, j.cut.staleN))
+		}
+		if n, ok := j.ackedInVain(); ok {
+			return j.gate(holds("met", true, fmt.Sprintf("a kernel on the way acknowledged what the connection sent, and no answer came since the cut; behind it the path has dropped %s of connections of before", count(j.cut.stale, "packet")), n, j.cut.staleN))
+		}
+	}
 	return j.gate(holds("met", false, "the cut did not meet the connection: it had nothing unacknowledged in flight meanwhile, so the stall has another cause", j.cut.startN, last))
+}
+
+// sentInVain reports whether the connection has had data in flight since the cut
+// of which nothing was ever acknowledged.
+func (j *judge) sentInVain() (record uint64, ok bool) {
+	last := j.conn.lastSeen()
+	if last.sock.SendQ == 0 || last.sock.Retransmits == 0 || last.sock.Timer != sockstate.TimerRetransmit {
+		return 0, false
+	}
+	return last.n, last.sock.Info == nil || last.at-last.sock.Info.LastAckRecv <= j.cut.end+j.th.Settle
+}
+
+// ackedInVain reports whether the connection has sent data since the cut began that
+// a kernel acknowledged, a proxy's say, and that was never answered.
+func (j *judge) ackedInVain() (record uint64, ok bool) {
+	last := j.conn.lastSeen()
+	if last.sock.SendQ != 0 || last.sock.Info == nil {
+		return 0, false
+	}
+	sent, read := last.at-last.sock.Info.LastDataSent, last.at-last.sock.Info.LastDataRecv
+	return last.n, sent > j.cut.start && read <= j.cut.start+j.th.Settle
 }
 
 // horizon: new connections passed again, and the stall was watched long enough
@@ -120,7 +181,11 @@ func (j *judge) horizon() bool {
 	}
 	watched := j.last.Mono - open
 	enough := watched >= j.th.Horizon
-	text := fmt.Sprintf("the path has carried new connections again since %s, and the connection was watched for %s after that", j.clock(open), round(watched))
+	says := "the path has carried new connections again"
+	if n == j.cut.endN {
+		says = "marks say that the path is open again"
+	}
+	text := fmt.Sprintf("%s since %s, and the connection was watched for %s after that", says, j.clock(open), round(watched))
 	if !enough {
 		text += fmt.Sprintf("; at least %s are needed", j.th.Horizon)
 	}
@@ -128,8 +193,12 @@ func (j *judge) horizon() bool {
 }
 
 // pathOpen is since when new connections have passed: the first canary that set
-// out after the cut and passed, with none that failed behind it.
+// out after the cut and passed, with none that failed behind it. Where nothing
+// tried the path, and marks tell of the cut, they have the last word.
 func (j *judge) pathOpen() (at time.Duration, n uint64, ok bool) {
+	if j.cut.known == byMarks && len(j.canary) == 0 {
+		return j.cut.end, j.cut.endN, true
+	}
 	for _, c := range j.canary {
 		switch {
 		case c.from < j.cut.end:

@@ -20,6 +20,7 @@ const (
 	ByDestroy    = "destroyed socket" // SOCK_DESTROY on the shipper's own host
 	ByRestart    = "restart"
 	ByResume     = "retransmission" // the old connection itself carried on
+	ByReceiver   = "receiver"       // it had kept the shipper waiting, and acknowledged again
 	ByUnknownEnd = "unknown"
 )
 
@@ -35,6 +36,9 @@ func (j *judge) recovered() bool {
 		j.find("acks", j.v.Summary, again.fromN, again.toN)
 		return true
 	}
+	if j.stalledAgain(again) {
+		return true
+	}
 	stood := again.to - j.lastAck()
 	r := &Recovery{AcksAgain: j.wall(again.to), Stood: stood}
 	j.v.Recovery = r
@@ -42,6 +46,8 @@ func (j *judge) recovered() bool {
 	old := j.oldEnd(again.to)
 	r.By = old.by
 	switch {
+	case old.by == ByReceiver:
+		j.conclude(Recovered, fmt.Sprintf("recovered: the receiver acknowledged again on the same connection; acks stood still for %s", round(stood)))
 	case old.by == ByResume:
 		j.conclude(Recovered, fmt.Sprintf("recovered: the old connection carried on, a retransmission got through; acks stood still for %s", round(stood)))
 	case old.closedAfter > 0:
@@ -53,6 +59,21 @@ func (j *judge) recovered() bool {
 	}
 	j.find("end of the old connection", old.text, old.records...)
 	j.v.Stall = &Stall{LastRead: j.wall(old.lastRead), For: again.to - old.lastRead}
+	return true
+}
+
+// stalledAgain judges a run whose acks moved once more after the cut, and have
+// stood still since.
+func (j *judge) stalledAgain(again progress) bool {
+	list := j.progresses()
+	last := list[len(list)-1]
+	waiting, _, told := j.lastBefore(j.last.Mono, pending)
+	if !told || waiting == 0 || j.acks[len(j.acks)-1].at-last.to < j.th.StallAfter {
+		return false
+	}
+	j.find("acks", fmt.Sprintf("acks moved again at %s, and have stood still since %s", j.clock(again.to), j.clock(last.to)), again.toN, last.toN)
+	j.conn, _ = j.pick(j.last.Mono)
+	j.judgeUncut()
 	return true
 }
 
@@ -161,6 +182,9 @@ func (e *connEnd) resumed(j *judge, last sighting) {
 	e.records = []uint64{stuck.n, last.n}
 	if read, ok := stuck.lastRead(); ok {
 		e.lastRead = read
+	}
+	if stuck.sock.Retransmits == 0 && stuck.sock.SendQ == 0 {
+		e.by = ByReceiver
 	}
 	read, ok := last.lastRead()
 	if ok && read < j.cut.end || !ok && last.sock.Retransmits >= stuck.sock.Retransmits && stuck.sock.Retransmits > 0 {

@@ -4,21 +4,26 @@ import (
 	"slices"
 	"time"
 
-	"halfopen/flow"
+	"halfopen/beatstats"
 	"halfopen/sockstate"
 	"halfopen/timeline"
 )
 
-// run is a recording sorted by what the judge asks of it. All times are
-// monotonic; wall turns them back.
+// run is a recording sorted by what the judge asks of it, for one shipper. All
+// times are monotonic; wall turns them back.
 type run struct {
 	header   *timeline.Header
+	shipper  string          // place
+	own      map[string]bool // its names: of the place, of its process, counters and log
 	first    timeline.Record
 	last     timeline.Record // the last reading: what follows it is the end of the recording, not of the watch
 	end      *timeline.End
 	acks     []reading[*timeline.Stats] // of the shipper, oldest first
+	lives    beatstats.Lives            // of it
+	doubts   []doubt                    // of its counters
 	conns    []*conn                    // of the shipper to the watched ports
-	far      []*conn                    // of the receiver
+	far      []*conn                    // of the receivers
+	looked   lookedAt
 	faults   []reading[*timeline.Fault]
 	drops    []reading[*timeline.Drops]
 	canary   []reading[*timeline.Canary]
@@ -27,9 +32,18 @@ type run struct {
 	parties  []reading[*timeline.Party]
 	settings []reading[*timeline.Settings]
 	failures []reading[*timeline.Failure]
+	marks    []reading[*timeline.Mark]
 
 	cut  *cut
 	conn *conn // the one that is judged
+}
+
+// lookedAt is when the sockets of each side were last read; zero: never.
+type lookedAt struct {
+	near, far struct {
+		at time.Duration
+		n  uint64
+	}
 }
 
 // reading is a record's body with its place in the recording.
@@ -39,67 +53,33 @@ type reading[T any] struct {
 	body     T
 }
 
-// conn is a connection's life as the readings saw it.
-type conn struct {
-	flow   flow.Flow
-	cookie uint64
-	seen   []sighting
-	// gone is the reading after the last sighting, which no longer had it; zero
-	// where it was there to the end.
-	gone  time.Duration
-	goneN uint64
-}
-
-// sighting is a socket in one record, which stands for all readings since; the
-// ages in it are those of the last reading, at.
-type sighting struct {
-	n         uint64
-	since, at time.Duration
-	sock      sockstate.Socket
-}
-
-// lastRead is when the kernel last received data on the connection; false where
-// the reading has no tcp_info.
-func (s sighting) lastRead() (time.Duration, bool) {
-	if s.sock.Info == nil {
-		return 0, false
-	}
-	return s.at - s.sock.Info.LastDataRecv, true
-}
-
-func (c *conn) lastSeen() sighting { return c.seen[len(c.seen)-1] }
-
-// seenAt returns the last sighting not after t, and whether the connection was there.
-func (c *conn) seenAt(t time.Duration) (sighting, bool) {
-	if c.gone != 0 && t >= c.gone {
-		return sighting{}, false
-	}
-	var best sighting
-	ok := false
-	for _, s := range c.seen {
-		if s.since > t {
-			break
-		}
-		best, ok = s, true
-	}
-	return best, ok
-}
-
-func read(rec *timeline.Recording) *run {
-	r := &run{header: rec.Header(), first: rec.Records[0], last: rec.Records[0], end: rec.End()}
-	near, far := sockets{}, sockets{}
-	shipper := r.header.Shipper()
+// read sorts the records by what they say of the shipper at a place.
+func read(rec *timeline.Recording, shipper string) *run {
+	r := &run{header: rec.Header(), shipper: shipper, first: rec.Records[0], last: rec.Records[0], end: rec.End()}
+	theirs := r.others(rec)
+	near, far := newSockets(theirs.inodes), map[string]*sockets{}
 	for _, k := range rec.Records {
 		if k.Stats != nil || k.Sockets != nil || k.Canary != nil {
 			r.last = k
 		}
 		switch {
 		case k.Stats != nil && k.Stats.At == shipper:
-			put(&r.acks, k, k.Stats)
-		case k.Sockets != nil && k.Sockets.At == shipper:
-			near.add(k, r.header.Ports, false)
-		case k.Sockets != nil && r.role(k.Sockets.At) == timeline.Receiver:
-			far.add(k, r.header.Ports, true)
+			put(&r.acks, k, r.steady(k))
+		case k.Sockets != nil:
+			if k.Sockets.Of(shipper) {
+				near.add(k, r.header.Ports, false)
+				r.looked.near.at, r.looked.near.n = k.Mono, k.N
+			}
+			if receiver, ok := r.receiverOf(k.Sockets); ok {
+				// Each receiver's readings tell of its own sockets only.
+				at := far[receiver]
+				if at == nil {
+					at = newSockets(nil)
+					far[receiver] = at
+				}
+				at.add(k, r.header.Ports, true)
+				r.looked.far.at, r.looked.far.n = k.Mono, k.N
+			}
 		case k.Fault != nil:
 			put(&r.faults, k, k.Fault)
 		case k.Drops != nil:
@@ -108,17 +88,24 @@ func read(rec *timeline.Recording) *run {
 			put(&r.canary, k, k.Canary)
 		case k.Conntrack != nil:
 			put(&r.tracked, k, k.Conntrack)
-		case k.Event != nil:
+		case k.Event != nil && !k.Event.Past && !theirs.names[k.Event.Name]:
 			put(&r.events, k, k.Event)
-		case k.Party != nil:
+		case k.Party != nil && !theirs.names[k.Party.Name]:
 			put(&r.parties, k, k.Party)
-		case k.Settings != nil:
+		case k.Settings != nil && !theirs.names[k.Settings.Name]:
 			put(&r.settings, k, k.Settings)
 		case k.Failure != nil:
 			put(&r.failures, k, k.Failure)
+		case k.Mark != nil && k.Mark.Drop != "":
+			put(&r.marks, k, k.Mark)
 		}
 	}
-	r.conns, r.far = near.conns, far.conns
+	r.conns = near.conns
+	for _, p := range r.header.Places { // in an order that does not change
+		if s := far[p.Name]; s != nil {
+			r.far = append(r.far, s.conns...)
+		}
+	}
 	r.cut = r.findCut()
 	return r
 }
@@ -136,10 +123,63 @@ func (r *run) role(place string) string {
 	return ""
 }
 
+// receiverOf is the first place of a receiver that a reading holds for.
+func (r *run) receiverOf(s *timeline.Sockets) (place string, ok bool) {
+	i := slices.IndexFunc(r.header.Places, func(p timeline.Place) bool { return p.Role == timeline.Receiver && s.Of(p.Name) })
+	if i < 0 {
+		return "", false
+	}
+	return r.header.Places[i].Name, true
+}
+
+// foreign is what a recording holds of other programs than the shipper.
+type foreign struct {
+	inodes map[uint32]bool // their sockets: of two programs in one namespace each has its own
+	names  map[string]bool // of other shippers, and of their logs and settings
+}
+
+func (r *run) others(rec *timeline.Recording) foreign {
+	f := foreign{inodes: map[uint32]bool{}, names: map[string]bool{}}
+	pids := map[int]bool{}
+	own := map[string]bool{}
+	note := func(at, name string) {
+		switch {
+		case at == r.shipper:
+			own[name] = true
+		case r.role(at) == timeline.Shipper:
+			f.names[name] = true
+		}
+	}
+	for _, p := range r.header.Places {
+		note(p.Name, p.Name)
+	}
+	for _, k := range rec.Records {
+		switch {
+		case k.Stats != nil:
+			note(k.Stats.At, k.Stats.Name)
+		case k.Party != nil:
+			note(k.Party.At, k.Party.Name)
+			if k.Party.At != r.shipper && k.Party.PID != 0 {
+				pids[k.Party.PID] = true
+			}
+		}
+	}
+	for name := range own {
+		delete(f.names, name)
+	}
+	r.own = own
+	for _, k := range rec.Records {
+		if o := k.Owner; o != nil && o.Process != nil && pids[o.Process.PID] {
+			f.inodes[o.Inode] = true
+		}
+	}
+	return f
+}
+
 // sysctls are those of the shipper's place, nil where they were not read.
 func (r *run) sysctls() *sockstate.Sysctls {
 	for _, p := range r.header.Places {
-		if p.Role == timeline.Shipper {
+		if p.Name == r.shipper && p.Role == timeline.Shipper {
 			return p.Sysctls
 		}
 	}
@@ -150,66 +190,4 @@ func (r *run) sysctls() *sockstate.Sysctls {
 // one offset for the whole recording, so that a step of the clock moves nothing.
 func (r *run) wall(mono time.Duration) time.Time {
 	return r.first.Time.UTC().Add(mono - r.first.Mono)
-}
-
-// sockets gathers connections from readings of one place.
-type sockets struct {
-	conns []*conn
-	live  []*conn
-}
-
-// add takes a reading. Of a receiver (local), the watched port is the local one;
-// of a shipper the remote one. Listeners are no connections.
-func (s *sockets) add(k timeline.Record, ports flow.Ports, local bool) {
-	since := k.Mono - k.Took
-	if k.Sockets.Since != 0 {
-		since = k.Sockets.Since
-	}
-	var live []*conn
-	for _, sock := range k.Sockets.Sockets {
-		end := sock.Remote
-		if local {
-			end = sock.Local
-		}
-		if sock.State == sockstate.Listen || !ports.Has(end.Port()) {
-			continue
-		}
-		c := s.find(sock)
-		c.seen = append(c.seen, sighting{n: k.N, since: since, at: k.Mono - k.Took, sock: sock})
-		live = append(live, c)
-	}
-	for _, c := range s.live {
-		if !slices.Contains(live, c) {
-			c.gone, c.goneN = since, k.N
-		}
-	}
-	s.live = live
-}
-
-// find returns the connection that a socket is of, a new one if it was not in
-// the reading before. A minisocket (TIME_WAIT) has a cookie of its own and is the
-// rest of the connection with the same 4-tuple.
-func (s *sockets) find(sock sockstate.Socket) *conn {
-	for _, c := range s.live {
-		if c.flow == sock.Flow && (c.cookie == sock.Cookie || sock.Info == nil) {
-			return c
-		}
-	}
-	c := &conn{flow: sock.Flow, cookie: sock.Cookie}
-	s.conns = append(s.conns, c)
-	return c
-}
-
-// mapped returns the judged connection as the receiver sees it: by the router's
-// conntrack table where there is one, else the same 4-tuple from the other side.
-func (r *run) mapped(f flow.Flow) (far flow.Flow, record uint64, ok bool) {
-	for _, k := range r.tracked {
-		for _, e := range k.body.Entries {
-			if e.Orig == f {
-				return e.Receiver(), k.n, true
-			}
-		}
-	}
-	far = f.Reverse()
-	return far, 0, slices.ContainsFunc(r.far, func(c *conn) bool { return c.flow == far })
 }

@@ -3,7 +3,7 @@
 package verdict
 
 import (
-	"path/filepath"
+	"slices"
 	"time"
 
 	"halfopen/flow"
@@ -19,45 +19,37 @@ const (
 	Inconclusive = "inconclusive" // something is missing that a verdict needs
 )
 
-// Thresholds are the judge's limits.
-type Thresholds struct {
-	// Fresh: an ack is recent if it is not older. Filebeat flushes once a second
-	// by default and its counters are read once a second.
-	Fresh time.Duration `json:"fresh_ns"`
-	// Settle: acks that move so soon after the path was cut were under way; the
-	// counters are read once a second.
-	Settle time.Duration `json:"settle_ns"`
-	// Horizon: how long a stall must be watched after the path came back.
-	Horizon time.Duration `json:"horizon_ns"`
-	// StallAfter: without a known cut, how long acks must stand still with work
-	// pending. Filebeat's own default timeout is 30 s.
-	StallAfter time.Duration `json:"stall_after_ns"`
-}
-
-// Defaults are the thresholds that the program uses.
-func Defaults() Thresholds {
-	return Thresholds{Fresh: 5 * time.Second, Settle: 2 * time.Second, Horizon: 30 * time.Second, StallAfter: 30 * time.Second}
-}
+// Low is the Confidence of a verdict that rests on one witness where two could be
+// had, or on witnesses that disagree; a finding says which.
+const Low = "low"
 
 // Verdict is what the recording shows.
 type Verdict struct {
 	Verdict string `json:"verdict"`
 	// Class is the kind of stall; empty where there is none. See class.go.
-	Class   Class  `json:"class,omitempty"`
-	Summary string `json:"summary"`
+	Class      Class  `json:"class,omitempty"`
+	Confidence string `json:"confidence,omitempty"` // Low, or absent
+	Summary    string `json:"summary"`
 	// Recording is the name of the timeline, without folder.
-	Recording  string     `json:"recording"`
+	Recording string `json:"recording"`
+	// Shipper is the place that the verdict is on, where several were recorded.
+	Shipper    string     `json:"shipper,omitempty"`
 	Connection *flow.Flow `json:"connection,omitempty"`
 	Receiver   *flow.Flow `json:"connection_at_receiver,omitempty"` // behind NAT another 4-tuple
 	Window     *Window    `json:"window,omitempty"`
 	Stall      *Stall     `json:"stall,omitempty"`
 	Recovery   *Recovery  `json:"recovery,omitempty"`
+	Lag        *Lag       `json:"lag,omitempty"`
 	Ends       []End      `json:"ends,omitempty"` // what could still end the stall
 	Gates      []Finding  `json:"gates,omitempty"`
 	Criteria   []Finding  `json:"criteria,omitempty"`
 	Findings   []Finding  `json:"findings,omitempty"`
+	Settings   []Setting  `json:"settings,omitempty"` // what the lint says that matters here
 	Warnings   []string   `json:"warnings,omitempty"`
 	Thresholds Thresholds `json:"thresholds"`
+	// Shippers are the verdicts on each shipper, where several were recorded. The
+	// others then say what holds for all: the worst verdict, and its class.
+	Shippers []Verdict `json:"shippers,omitempty"`
 }
 
 // Finding is one reason, with the numbers of the records it rests on.
@@ -73,7 +65,7 @@ type Window struct {
 	Start time.Time `json:"start"`
 	// End is absent in a recording that was cut short before it.
 	End *time.Time `json:"end,omitempty"`
-	// Known says how: the fault's own record.
+	// Known says how: the fault's own record, marks, or inferred from the acks.
 	Known   string  `json:"known"`
 	Packets *uint64 `json:"packets,omitempty"` // really dropped, both ways
 	Bytes   *uint64 `json:"bytes,omitempty"`
@@ -107,15 +99,6 @@ type End struct {
 	Text     string     `json:"text"`
 }
 
-// Judge judges a recording.
-func Judge(rec *timeline.Recording, th Thresholds) Verdict {
-	r := read(rec)
-	j := judge{run: r, th: th, v: Verdict{Recording: filepath.Base(rec.Path), Thresholds: th}}
-	j.decide()
-	j.warn(rec)
-	return j.v
-}
-
 // judge is a judgement under way.
 type judge struct {
 	*run
@@ -126,21 +109,32 @@ type judge struct {
 // decide walks the gates in order; the first that is shut ends it.
 func (j *judge) decide() {
 	j.v.Window = j.window()
-	j.pick()
+	at := j.last.Mono
+	if j.cut != nil {
+		at = j.cut.start
+	}
+	var of int
+	if j.conn, of = j.pick(at); of > 1 {
+		j.warnf("%d connections were ESTABLISHED; the one that had delivered most is judged", of)
+	}
 	switch {
-	case j.cut == nil && !j.delivers():
 	case j.cut == nil && j.header.Method != "" && j.header.Method != timeline.MethodNone:
-		j.gate(holds("window", false, "the run ended before the path was cut", j.last.N))
+		if j.delivers() {
+			j.gate(holds("window", false, "the run ended before the path was cut", j.last.N))
+		}
 	case j.cut == nil && j.end != nil && j.end.Reason == timeline.EndError:
 		j.gate(holds("baseline", false, "the recording ended in an error: "+j.end.Error, j.last.N))
 	case j.cut == nil:
-		j.judgeOpenPath()
+		j.judgeUncut()
 	case !j.baseline() || !j.windowGate():
 	case j.recovered():
 	case !j.met() || !j.horizon():
 	default:
 		j.judgeStall()
 	}
+	j.judged()
+	j.lag()
+	j.notes()
 }
 
 func (j *judge) conclude(verdict, summary string) {
@@ -148,7 +142,7 @@ func (j *judge) conclude(verdict, summary string) {
 }
 
 func (j *judge) find(rule, text string, records ...uint64) {
-	j.v.Findings = append(j.v.Findings, Finding{Rule: rule, Text: text, Records: records})
+	j.v.Findings = append(j.v.Findings, Finding{Rule: rule, Text: text, Records: slices.Compact(records)})
 }
 
 func holds(rule string, yes bool, text string, records ...uint64) Finding {

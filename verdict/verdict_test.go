@@ -21,6 +21,7 @@ type story struct {
 	cut, open     int // the cut begins and ends; -1: never
 	acked         func(s int) int64
 	pending       func(s int) int64
+	published     func(s int) int64 // nil: not counted
 	sock          func(s int) []sockstate.Socket
 	canary        func(s int) bool
 	dropped       uint64
@@ -180,8 +181,12 @@ func (y story) stats(s int) timeline.Body {
 		id, up = "second", up-time.Duration(y.restart)*time.Second
 	}
 	value := func(n int64) *beatstats.Value { return &beatstats.Value{N: n} }
+	var published *beatstats.Value
+	if y.published != nil {
+		published = value(y.published(s))
+	}
 	return timeline.Body{Stats: &timeline.Stats{At: "shipper", Name: "filebeat", Sample: beatstats.Sample{
-		Kind: beatstats.Beat, ID: id, Uptime: &up, Acked: value(y.acked(s)), Pending: value(y.pending(s)), Capacity: value(4096),
+		Kind: beatstats.Beat, ID: id, Uptime: &up, Published: published, Acked: value(y.acked(s)), Pending: value(y.pending(s)), Capacity: value(4096),
 	}}}
 }
 

@@ -1,0 +1,90 @@
+package verdict
+
+import (
+	"fmt"
+	"slices"
+
+	"halfopen/flow"
+)
+
+// mapped is a connection as the receiver sees it: by a conntrack entry of its
+// lifetime where there is one, else, if the receiver knows the shipper by its own
+// address, the same 4-tuple from the other side.
+func (r *run) mapped(c *conn) (far flow.Flow, record uint64, ok bool) {
+	for _, k := range r.tracked {
+		if k.at < c.seen[0].since || c.gone != 0 && k.at >= c.gone {
+			continue
+		}
+		for _, e := range k.body.Entries {
+			if e.Orig == c.flow {
+				return e.Receiver(), k.n, true
+			}
+		}
+	}
+	far = c.flow.Reverse()
+	return far, 0, slices.ContainsFunc(r.far, func(f *conn) bool { return f.flow.Remote.Addr() == far.Remote.Addr() })
+}
+
+// bothSides compares the shipper's socket with the receiver's of the same
+// connection.
+func (j *judge) bothSides() {
+	far, mapN, ok := j.mapped(j.conn)
+	if !ok || j.looked.far.n == 0 || j.last.Mono-j.looked.far.at > j.th.Fresh {
+		return
+	}
+	last := j.conn.lastSeen()
+	records := []uint64{last.n}
+	if mapN != 0 {
+		records = append(records, mapN)
+	}
+	other := j.across(far)
+	switch {
+	case other == nil:
+		j.find("two-sided proof", fmt.Sprintf("the receiver has no socket of this connection (%s), the shipper's is %s", far, last.sock.State), append(records, j.looked.far.n)...)
+	case other.gone != 0:
+		j.find("two-sided proof", fmt.Sprintf("the receiver has no socket of this connection any more (%s, gone since %s), the shipper's is %s", far, j.clock(other.gone), last.sock.State), append(records, other.goneN)...)
+	default:
+		j.otherEnd(far, other.lastSeen(), records)
+		return
+	}
+	switch j.v.Class {
+	case SilentPeer, ReceiverBlocked, ZeroWindow:
+		j.v.Confidence = Low
+		j.find("signals disagree", "the receiver has no socket of this connection, and yet something answers in its place: a proxy on the path, or a receiver that was not recorded", records...)
+	}
+}
+
+// across is the receiver's last socket with a 4-tuple while the judged connection
+// lived.
+func (j *judge) across(far flow.Flow) (found *conn) {
+	for _, c := range j.far {
+		if c.flow == far && (c.gone == 0 || c.gone > j.conn.seen[0].since) {
+			found = c
+		}
+	}
+	return found
+}
+
+// otherEnd tells of the receiver's socket.
+func (j *judge) otherEnd(far flow.Flow, s sighting, records []uint64) {
+	records = append(records, s.n)
+	read, ok := s.lastRead()
+	if !ok {
+		j.find("receiver's side", fmt.Sprintf("the receiver's socket of this connection (%s) is %s", far, s.sock.State), records...)
+		return
+	}
+	age := j.last.Mono - read
+	j.find("receiver's side", fmt.Sprintf("the receiver's socket of this connection (%s) is %s and last received data %s before the end", far, s.sock.State, round(age)), records...)
+	if s.sock.RecvQ > 0 && age >= j.th.Silent {
+		j.find("receiver hangs", fmt.Sprintf("the receiver has left %s of this connection unread since it last received any: it is the receiver that hangs", count(s.sock.RecvQ, "byte")), s.n)
+	}
+	if j.v.Class == HalfOpen && age < j.th.Silent && s.sock.SendQ > 0 {
+		j.find("one way", "the receiver still gets what the shipper sends, and its own answers do not arrive: only the way back is dead", records...)
+	}
+}
+
+func (j *judge) staleDrops() {
+	if j.cut.stale > 0 {
+		j.find("forgotten flow", fmt.Sprintf("after the cut the path dropped %s more, because they belonged to a flow it no longer knew, while new connections passed", count(j.cut.stale, "packet")), j.cut.endN, j.cut.staleN)
+	}
+}
