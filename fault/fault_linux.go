@@ -10,34 +10,24 @@ import (
 
 	"halfopen/flow"
 	"halfopen/middlebox"
-	"halfopen/netns"
 )
 
-// Hook is where packets are dropped.
-type Hook int
-
-// Forward drops what the namespace forwards: it is a router between the ends.
-const Forward Hook = iota
-
-// Config says what is to be broken, and where.
-type Config struct {
-	NS        *netns.NS            // where the packets pass; must stay open until Undo
-	Ports     flow.Ports           // at least one
-	Hook      Hook                 // zero is Forward
-	Conntrack *middlebox.Conntrack // of the same namespace and ports; only Forget needs it
-}
+// ErrOrder is returned by a step that comes too early, too late or twice.
+var ErrOrder = errors.New("not possible now")
 
 // Fault is a broken path. Its methods may be called concurrently.
 type Fault struct {
-	cfg   Config
+	plan  plan
 	inode uint64
 
 	mu       sync.Mutex
 	table    *table
-	rules    []rule // all that were ever in force, in order
+	idle     *setting          // of method e, while it is in force
+	before   []middlebox.Entry // of method e, at the first step
+	rules    []rule            // all that were ever in force, in order
 	steps    []Step
-	counters []Counter // as read last
-	read     time.Time // when; zero: not yet
+	counters map[string]Counter // as read last, by name
+	read     time.Time          // when; zero: not yet
 	undone   bool
 }
 
@@ -45,82 +35,166 @@ type Fault struct {
 // packet is touched yet. It needs CAP_NET_ADMIN there, and returns ErrNoOwner on
 // a kernel before 5.12.
 func Open(cfg Config) (*Fault, error) {
-	if len(cfg.Ports) == 0 {
-		return nil, errors.New("open fault: no port is given")
-	}
-	if cfg.Hook != Forward {
-		return nil, fmt.Errorf("open fault: hook %d is not known", cfg.Hook)
+	p, err := newPlan(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open fault: %w", err)
 	}
 	inode, err := cfg.NS.Inode()
 	if err != nil {
 		return nil, fmt.Errorf("open fault: %w", err)
 	}
-	t, err := openTable(cfg.NS, fmt.Sprintf("halfopen-%d-%d", os.Getpid(), tables.Add(1)))
+	t, err := openTable(cfg.NS, p)
 	if err != nil {
 		return nil, fmt.Errorf("open fault: %w", err)
 	}
-	return &Fault{cfg: cfg, inode: inode, table: t}, nil
+	return &Fault{plan: p, inode: inode, table: t, counters: map[string]Counter{}}, nil
 }
 
-// Counters reads what each rule has dropped, those of former steps included, in
-// the order in which they came into force. After Undo it returns the last values.
-func (f *Fault) Counters() ([]Counter, error) {
+// Script is what a fault would do, as commands of nft(8), with remarks where nft
+// has no command. Old is as for Hold. Nothing is done.
+func Script(cfg Config, old []flow.Flow) (string, error) {
+	p, err := newPlan(cfg)
+	if err != nil {
+		return "", err
+	}
+	return p.script(old), nil
+}
+
+func newPlan(cfg Config) (plan, error) {
+	if err := cfg.complete(); err != nil {
+		return plan{}, err
+	}
+	p := plan{Config: cfg, table: fmt.Sprintf("halfopen-%d-%d", os.Getpid(), tables.Add(1))}
+	if cfg.Method.forget && cfg.Flow != nil {
+		entries, err := p.entries()
+		if err != nil {
+			return plan{}, err
+		}
+		for _, e := range entries {
+			p.replies = append(p.replies, e.Reply.Reverse())
+		}
+	}
+	return p, nil
+}
+
+// Hook is where the packets are met.
+func (f *Fault) Hook() Hook { return f.plan.Hook }
+
+// Cut takes the first step of the method.
+func (f *Fault) Cut() (Step, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err := f.readCounters()
-	return slices.Clone(f.counters), err
+	if f.undone || len(f.steps) > 0 {
+		return Step{}, fmt.Errorf("cut the path: %w: it is the first step", ErrOrder)
+	}
+	step, err := f.cut()
+	if err != nil {
+		return Step{}, fmt.Errorf("cut the path: %w", err)
+	}
+	return step, nil
 }
 
-func (f *Fault) readCounters() error {
-	if f.undone {
-		return nil
-	}
-	objs, err := f.table.counters()
-	if err != nil {
-		return err
-	}
-	var counters []Counter
-	for _, r := range f.rules {
-		c, ok := objs[r.counter()]
-		if !ok {
-			return fmt.Errorf("table %q has no counter %q", f.table.Name, r.counter())
+func (f *Fault) cut() (step Step, err error) {
+	var changed string
+	if f.plan.Method.first == StepExpire {
+		if f.before, err = f.plan.entries(); err != nil {
+			return Step{}, err
 		}
-		counters = append(counters, Counter{
-			Rule: r.text(f.table.Name), Direction: r.direction, Step: r.step, Packets: c.Packets, Bytes: c.Bytes,
-		})
+		if f.idle, err = f.plan.expire(); err != nil {
+			return Step{}, err
+		}
+		changed = f.idle.command()
 	}
-	f.counters, f.read = counters, time.Now().UTC()
+	return f.take(f.plan.Method.first, f.plan.first(), func(s *Step) { s.Changed = changed })
+}
+
+// Hold takes the second step of the method: new connections pass again, those of
+// before don't. A method that forgets finds those by itself; to others they are
+// named, each with the port's end as Remote, as the hook sees it.
+func (f *Fault) Hold(old []flow.Flow) (Step, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.second("hold the connections of before"); err != nil {
+		return Step{}, err
+	}
+	step, err := f.hold(old)
+	if err != nil {
+		return Step{}, fmt.Errorf("hold the connections of before: %w", err)
+	}
+	return step, nil
+}
+
+func (f *Fault) hold(old []flow.Flow) (step Step, err error) {
+	if !f.plan.Method.forget {
+		return f.take(StepHold, f.plan.second(old), nil)
+	}
+	var deleted []middlebox.Entry
+	if f.idle != nil {
+		deleted, err = f.expired()
+	} else {
+		deleted, err = f.plan.forget()
+	}
+	if err != nil {
+		return Step{}, err
+	}
+	return f.take(StepForget, f.plan.second(nil), func(s *Step) { s.Deleted = deleted })
+}
+
+// Pass lets everything pass again. The counters stay, and so does the table.
+func (f *Fault) Pass() (Step, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.second("let everything pass"); err != nil {
+		return Step{}, err
+	}
+	return f.take(StepPass, nil, nil)
+}
+
+func (f *Fault) second(what string) error {
+	if f.undone || len(f.steps) != 1 {
+		return fmt.Errorf("%s: %w: it is the second step", what, ErrOrder)
+	}
 	return nil
 }
 
-// done notes a step that the kernel acknowledged.
-func (f *Fault) done(step Step, rules []rule) Step {
+// take makes rules the only ones and notes the step, which the kernel has
+// acknowledged then.
+func (f *Fault) take(name string, rules []rule, complete func(*Step)) (Step, error) {
+	step, err := f.table.replace(name, rules)
+	if err != nil {
+		return Step{}, err
+	}
+	if complete != nil {
+		complete(&step)
+	}
 	for _, r := range rules {
-		step.Rules = append(step.Rules, r.text(f.table.Name))
+		step.Rules = append(step.Rules, r.text(f.plan.target()))
 	}
 	f.rules = append(f.rules, rules...)
 	f.steps = append(f.steps, step)
-	return step
+	return step, nil
 }
 
-// Undo lets all packets pass again, reads the counters for the last time and
-// removes the table. Called again, it does nothing. After an error the table is
-// gone all the same.
+// Undo lets all packets pass again, puts back what else was changed, reads the
+// counters for the last time and removes the table. Called again, it does
+// nothing. After an error the table is gone all the same.
 func (f *Fault) Undo() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.undone {
 		return nil
 	}
-	step, err := f.table.transact(StepUndo, replacement{chain: f.table.forward}, replacement{chain: f.table.input})
-	if err == nil {
-		f.done(step, nil)
-		err = f.readCounters()
+	_, err := f.take(StepUndo, nil, nil)
+	taken := err == nil
+	err = errors.Join(err, f.idle.restore())
+	f.idle = nil
+	if taken {
+		err = errors.Join(err, f.readCounters())
 	}
 	f.undone = true
 	closed, closeErr := moment(StepUndo, "kernel removed the table with its socket", f.table.conn.CloseLasting)
-	if f.steps == nil || f.steps[len(f.steps)-1].Name != StepUndo {
-		f.done(closed, nil)
+	if !taken {
+		f.steps = append(f.steps, closed)
 	}
 	if err = errors.Join(err, closeErr); err != nil {
 		return fmt.Errorf("undo fault: %w", err)
@@ -131,17 +205,75 @@ func (f *Fault) Undo() error {
 // Close is Undo.
 func (f *Fault) Close() error { return f.Undo() }
 
-// Window returns the story so far. Method is how the user calls the fault.
-func (f *Fault) Window(method string) Window {
+// Counters reads what each rule has met, those of former steps included, in the
+// order in which they came into force. How well the first and the last packet
+// are known depends on how often it is called. After Undo it returns the last
+// values.
+func (f *Fault) Counters() ([]Counter, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.readCounters()
+	return f.list(), err
+}
+
+func (f *Fault) list() (list []Counter) {
+	for _, r := range f.rules {
+		if c, ok := f.counters[r.counter()]; ok {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+func (f *Fault) readCounters() error {
+	if f.undone {
+		return nil
+	}
+	objs, err := f.table.counters()
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	for _, r := range f.rules {
+		o, ok := objs[r.counter()]
+		if !ok {
+			return fmt.Errorf("table %q has no counter %q", f.plan.table, r.counter())
+		}
+		c := Counter{Rule: r.text(f.plan.target()), Direction: r.direction, Step: r.step, Packets: o.Packets, Bytes: o.Bytes}
+		was := f.counters[r.counter()]
+		c.First, c.Last = was.First, was.Last
+		if c.Packets > was.Packets {
+			seen := Seen{After: f.since(r.step), By: now}
+			if c.Last = seen; was.Packets == 0 {
+				c.First = seen
+			}
+		}
+		f.counters[r.counter()] = c
+	}
+	f.read = now
+	return nil
+}
+
+// since is when a counter of a step was known before: at its last reading, or
+// zero packets, when the step was taken.
+func (f *Fault) since(step string) time.Time {
+	i := slices.IndexFunc(f.steps, func(s Step) bool { return s.Name == step })
+	if start := f.steps[i].Start; f.read.Before(start) {
+		return start
+	}
+	return f.read
+}
+
+// Window returns the story so far. Name is how the user calls the fault.
+func (f *Fault) Window(name string) Window {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w := Window{
-		Method: method, Table: "inet " + f.table.Name, Netns: f.inode, Ports: f.cfg.Ports,
-		Setup: f.table.setup(),
+		Method: name, Table: f.plan.target(), Netns: f.inode, Ports: f.plan.Ports, Setup: f.plan.setup(),
 	}
 	if err := f.readCounters(); err != nil {
 		w.Error = err.Error()
 	}
-	w.Steps, w.Counters, w.Read = slices.Clone(f.steps), slices.Clone(f.counters), f.read
+	w.Steps, w.Counters, w.Read = slices.Clone(f.steps), f.list(), f.read
 	return w
 }

@@ -70,7 +70,7 @@ func counted(t *testing.T, f *Fault) []Counter {
 	return c
 }
 
-func TestDropBothCountsWhatWasReallySent(t *testing.T) {
+func TestCutCountsWhatWasReallySent(t *testing.T) {
 	p := newPath(t)
 	f := p.fault()
 	c := p.dial()
@@ -80,11 +80,11 @@ func TestDropBothCountsWhatWasReallySent(t *testing.T) {
 	toward, from := account(t, c)
 	resets := p.resets(p.router) + p.resets(p.client) + p.resets(p.server)
 
-	step, err := f.DropBoth()
+	step, err := f.Cut()
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkStep(t, step, StepDrop, 2)
+	checkStep(t, step, StepDrop, 4)
 	c.write()
 	await(t, "three retransmissions each way", func() bool {
 		return info(t, c.client).Total_retrans >= 3 && info(t, c.server).Total_retrans >= 3
@@ -131,13 +131,13 @@ func checkStep(t *testing.T, s Step, name string, rules int) {
 func TestUndoIsFinalAndIdempotent(t *testing.T) {
 	p := newPath(t)
 	f := p.fault()
-	if _, err := f.Forget(); !errors.Is(err, ErrOrder) {
+	if _, err := f.Hold(nil); !errors.Is(err, ErrOrder) {
 		t.Errorf("forget as first step: %v, want ErrOrder", err)
 	}
-	if _, err := f.DropBoth(); err != nil {
+	if _, err := f.Cut(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.DropBoth(); !errors.Is(err, ErrOrder) {
+	if _, err := f.Cut(); !errors.Is(err, ErrOrder) {
 		t.Errorf("drop again: %v, want ErrOrder", err)
 	}
 	for range 2 {
@@ -148,7 +148,7 @@ func TestUndoIsFinalAndIdempotent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, do := range []func() (Step, error){f.DropBoth, f.Forget} {
+	for _, do := range []func() (Step, error){f.Cut, f.Pass, func() (Step, error) { return f.Hold(nil) }} {
 		if step, err := do(); !errors.Is(err, ErrOrder) {
 			t.Errorf("after undo: %+v, %v; want ErrOrder", step, err)
 		}
@@ -164,21 +164,26 @@ func TestUndoIsFinalAndIdempotent(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	p := newPath(t)
 	for name, cfg := range map[string]Config{
-		"no ports": {NS: p.router},
-		"no hook":  {NS: p.router, Ports: flow.NewPorts(port), Hook: 99},
+		"no method":       {NS: p.router, Ports: ports},
+		"no ports":        {NS: p.router, Method: Local},
+		"no hook":         {NS: p.router, Method: Local, Ports: ports, Hook: "sideways"},
+		"no conntrack":    {NS: p.router, Method: Transient, Ports: ports},
+		"all forgotten":   {NS: p.router, Method: Transient, Everything: true, Conntrack: p.conntrack},
+		"no interface":    {NS: p.router, Method: Link, Ports: ports},
+		"forgotten there": {NS: p.router, Method: Transient, Ports: ports, Conntrack: p.conntrack, Hook: HookInterface, Interface: "in"},
+		"which interface": {NS: p.router, Method: Transient, Ports: ports, Conntrack: p.conntrack, Interface: "in"},
+		"loss":            {NS: p.router, Method: Local, Ports: ports, Loss: 1.5},
+		"little loss":     {NS: p.router, Method: Local, Ports: ports, Loss: 1e-6},
+		"no idle time":    {NS: p.router, Method: Idle, Ports: ports, Conntrack: p.conntrack},
+		"idle for a part": {NS: p.router, Method: Idle, Ports: ports, Conntrack: p.conntrack, Idle: 1500 * time.Millisecond},
+		"not there":       {NS: p.router, Method: Link, Ports: ports, Interface: "eth9"},
 	} {
 		if f, err := Open(cfg); err == nil {
 			t.Errorf("%s: %v, want an error", name, f)
 		}
 	}
-	f, err := Open(Config{NS: p.router, Ports: flow.NewPorts(port)})
-	p.must(err)
-	defer f.Close()
-	if _, err := f.DropBoth(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Forget(); err == nil || errors.Is(err, ErrOrder) {
-		t.Errorf("forget without conntrack: %v", err)
+	if got := p.tables(); !slices.Equal(got, []string{"nat"}) {
+		t.Errorf("tables %v are left", got)
 	}
 }
 
@@ -188,7 +193,7 @@ func TestKernelWithoutOwners(t *testing.T) {
 	socket, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: p.router.FD()})
 	p.must(err)
 	defer socket.Close()
-	if err := create(socket, "halfopen-test", 1<<7); !errors.Is(err, ErrNoOwner) {
+	if err := create(socket, &nftables.Table{Name: "halfopen-test", Family: nftables.TableFamilyINet}, 1<<7); !errors.Is(err, ErrNoOwner) {
 		t.Errorf("unknown flag: %v, want ErrNoOwner", err)
 	}
 }
@@ -197,13 +202,13 @@ func TestTwoFaultsAtOnce(t *testing.T) {
 	p := newPath(t)
 	foreign := p.foreign()
 	first := p.fault()
-	second, err := Open(Config{NS: p.router, Ports: flow.NewPorts(port+1, port+2)})
+	second, err := Open(Config{NS: p.router, Method: Local, Hook: HookForward, Ways: Both, Ports: flow.NewPorts(port+1, port+2)})
 	p.must(err)
 	defer second.Close()
 	var wg sync.WaitGroup
 	for _, f := range []*Fault{first, second} {
 		wg.Go(func() {
-			if _, err := f.DropBoth(); err != nil {
+			if _, err := f.Cut(); err != nil {
 				t.Error(err)
 			}
 		})
@@ -216,7 +221,7 @@ func TestTwoFaultsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.dial() // the second fault is on other ports
-	if got := counted(t, second); got[0].Packets+got[1].Packets != 0 {
+	if got := counted(t, second); got[0].Packets+got[1].Packets+got[2].Packets+got[3].Packets != 0 {
 		t.Errorf("the second fault dropped packets of the first: %+v", got)
 	}
 	if err := second.Undo(); err != nil {

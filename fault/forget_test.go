@@ -31,7 +31,7 @@ func testForget(t *testing.T, loose string) {
 	f := p.fault()
 	old := []*pair{p.dial(), p.dial()}
 	toward, from := account(t, old...)
-	if _, err := f.DropBoth(); err != nil {
+	if _, err := f.Cut(); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range old {
@@ -47,7 +47,7 @@ func testForget(t *testing.T, loose string) {
 	}
 	resets := p.resets(p.router)
 
-	step, err := f.Forget()
+	step, err := f.Hold(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,12 +66,12 @@ func testForget(t *testing.T, loose string) {
 	}
 	await(t, "both ends of the old connections to try again", func() bool {
 		got := counted(t, f)
-		return got[2].Packets >= 4 && got[5].Packets >= 4
+		return got[4].Packets >= 4 && got[7].Packets >= 4
 	})
 	fresh.echo()
 	await(t, "all that was sent counted before or after", func() bool {
 		c := counted(t, f)
-		return toward(c[0], c[2], c[4]) && from(c[1], c[3], c[5])
+		return toward(c[0], c[2], c[4], c[6]) && from(c[1], c[3], c[5], c[7])
 	})
 
 	now := counted(t, f)
@@ -81,6 +81,7 @@ func testForget(t *testing.T, loose string) {
 		hook string
 	}{
 		{StepDrop, Toward, "forward"}, {StepDrop, From, "forward"},
+		{StepDrop, Toward, "input"}, {StepDrop, From, "input"},
 		{StepForget, Toward, "forward"}, {StepForget, From, "forward"},
 		{StepForget, Toward, "input"}, {StepForget, From, "input"},
 	} {
@@ -92,8 +93,8 @@ func testForget(t *testing.T, loose string) {
 			t.Errorf("counter of a rule that is gone went on from %+v to %+v", atForget[i], c)
 		}
 	}
-	if now[3].Packets != 0 || now[4].Packets != 0 {
-		t.Errorf("%+v, %+v: with masquerade the server's packets are the router's own", now[3], now[4])
+	if now[5].Packets != 0 || now[6].Packets != 0 {
+		t.Errorf("%+v, %+v: with masquerade the server's packets are the router's own", now[5], now[6])
 	}
 	left, err := p.conntrack.List()
 	if err != nil || len(left) != 1 || left[0].Orig != fresh.flow() {
@@ -111,7 +112,7 @@ func testForget(t *testing.T, loose string) {
 	if err := f.Undo(); err != nil {
 		t.Fatal(err)
 	}
-	if last := counted(t, f); last[2].Packets < now[2].Packets {
+	if last := counted(t, f); last[4].Packets < now[4].Packets {
 		t.Errorf("counters after undo %+v, before %+v", last, now)
 	}
 	if got := p.tables(); !slices.Equal(got, []string{"nat"}) {
@@ -153,17 +154,17 @@ func TestForgetIsSilentWhileItDeletes(t *testing.T) {
 		c := p.dial()
 		old.Store(c.flow(), c)
 	}
-	if _, err := f.DropBoth(); err != nil {
+	if _, err := f.Cut(); err != nil {
 		t.Fatal(err)
 	}
 	resets := p.resets(p.router)
-	if _, err := f.Forget(); err != nil {
+	if _, err := f.Hold(nil); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "an event of each deletion", func() bool { return gone.Load() == 100 })
 	await(t, "the packets to be dropped", func() bool {
 		got := counted(t, f)
-		return got[0].Packets+got[2].Packets >= 100 && got[5].Packets >= 100 || p.resets(p.router) > resets
+		return got[0].Packets+got[4].Packets >= 100 && got[3].Packets+got[7].Packets >= 100 || p.resets(p.router) > resets
 	})
 	if got := p.resets(p.router); got != resets {
 		t.Errorf("the router sent %d RSTs", got-resets)

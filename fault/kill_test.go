@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -15,65 +16,90 @@ import (
 	"halfopen/netns"
 )
 
-// childNS names the namespace to a child process that only makes faults there.
-const childNS = "HALFOPEN_TEST_FAULT_NETNS"
+// childNS names the namespace to a child process that only makes faults there,
+// with its notes in the folder that childLedger names.
+const (
+	childNS     = "HALFOPEN_TEST_FAULT_NETNS"
+	childLedger = "HALFOPEN_TEST_FAULT_LEDGER"
+)
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childNS); path != "" {
-		fmt.Println("error:", makeFaults(path))
+		fmt.Println("error:", makeFaults(path, &Ledger{[]string{os.Getenv(childLedger)}}))
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// makeFaults makes one fault after the other and tells each step, until it is
-// killed or fails.
-func makeFaults(path string) error {
+// makeFaults makes one fault after the other, by every method. It tells each step
+// and waits for a byte before the next, until it is killed or fails.
+func makeFaults(path string, ledger *Ledger) error {
 	ns, err := netns.Open(path)
 	if err != nil {
 		return err
 	}
-	ports := flow.NewPorts(port)
 	conntrack, err := middlebox.OpenConntrack(ns, ports)
 	if err != nil {
 		return err
 	}
+	old := []flow.Flow{{Local: clientEnd, Remote: serverEnd}}
 	for {
-		f, err := Open(Config{NS: ns, Ports: ports, Conntrack: conntrack})
-		if err != nil {
-			return err
-		}
-		for _, do := range []func() (Step, error){f.DropBoth, f.Forget} {
-			step, err := do()
+		for _, m := range Methods() {
+			cfg := Config{NS: ns, Method: m, Ports: ports, Conntrack: conntrack, Ledger: ledger}
+			if m.Name == Link.Name {
+				cfg.Interface = "out"
+			}
+			if m.Name == Idle.Name {
+				cfg.Idle = 7 * time.Second
+			}
+			f, err := Open(cfg)
 			if err != nil {
 				return err
 			}
-			fmt.Println(step.Name)
-		}
-		if err := f.Undo(); err != nil {
-			return err
+			for _, do := range []func() (Step, error){f.Cut, func() (Step, error) { return f.Hold(old) }} {
+				step, err := do()
+				if err != nil {
+					return err
+				}
+				fmt.Println(m.Name, step.Name)
+				if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
+					return err
+				}
+			}
+			if err := f.Undo(); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// A fault never outlives its process, whatever step it is killed at.
+// A fault never outlives its process, whatever the method and the step it is
+// killed at. What the kernel keeps is swept.
 func TestKilledProcessLeavesNothing(t *testing.T) {
 	p := newPath(t)
-	foreign := p.foreign()
-	held := 0
+	foreign, was := p.foreign(), sysctl(t, p.router)
+	ledger := ledgerAt(t, t.TempDir())
+	c := p.dial()
+	held, swept := 0, 0
 	for i := range 50 {
 		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=/proc/%d/fd/%d", childNS, os.Getpid(), p.router.FD()))
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=/proc/%d/fd/%d", childNS, os.Getpid(), p.router.FD()), childLedger+"="+ledger.dirs[0])
 		out, err := cmd.StdoutPipe()
+		p.must(err)
+		stdin, err := cmd.StdinPipe()
 		p.must(err)
 		p.must(cmd.Start())
 		lines := bufio.NewScanner(out)
-		for range i%7 + 1 { // another step for each; it goes on meanwhile
-			if !lines.Scan() || lines.Text() != StepDrop && lines.Text() != StepForget {
-				t.Errorf("child %d says %q", i, lines.Text())
+		want := steps()
+		for n := range i/2%len(want) + 1 { // of two, one is killed after its step
+			if !lines.Scan() || lines.Text() != want[n] {
+				t.Fatalf("child %d says %q, want %q", i, lines.Text(), want[n])
+			}
+			if n < i/2%len(want) || i%2 == 1 { // and one in the middle of the next
+				stdin.Write([]byte("\n"))
 			}
 		}
-		if len(p.tables()) > 1 {
+		if i%2 == 0 && len(p.tables()) > 1 {
 			held++
 		}
 		p.must(cmd.Process.Kill())
@@ -81,13 +107,28 @@ func TestKilledProcessLeavesNothing(t *testing.T) {
 		if got := p.tables(); !slices.Equal(got, []string{"nat"}) {
 			t.Fatalf("tables %v after kill -9 number %d", got, i+1)
 		}
+		left, err := ledger.Sweep()
+		swept += len(left)
+		if files := ledger.files(t); err != nil || len(files) > 0 || sysctl(t, p.router) != was {
+			t.Fatalf("after kill -9 number %d: swept %v, %v; files %v, the timeout is %s", i+1, left, err, files, sysctl(t, p.router))
+		}
+		p.dial() // new connections pass
 	}
-	if held == 0 {
-		t.Error("no child was killed while it held a fault")
+	if held != 25 || swept < 2 { // the method that sets one is every sixth, and that in one of its two steps
+		t.Errorf("of 25 children that waited %d held a table; %d of all left a sysctl", held, swept)
 	}
-	t.Logf("%d of 50 held a table just before they were killed", held)
 	if got := p.foreign(); got != foreign {
 		t.Errorf("foreign rules were\n%s and are\n%s", foreign, got)
 	}
-	p.dial()
+	if i := info(t, c.client); i.State != established {
+		t.Errorf("state %d of a connection over which nothing flowed", i.State)
+	}
+}
+
+// steps are what a child says in its first turn.
+func steps() (list []string) {
+	for _, m := range Methods() {
+		list = append(list, m.Name+" "+m.first, m.Name+" "+m.second())
+	}
+	return list
 }

@@ -30,6 +30,11 @@ var (
 	serverAddr = netip.MustParsePrefix("10.51.0.2/24")
 )
 
+var (
+	clientEnd = netip.AddrPortFrom(clientAddr.Addr(), 40000) // of no connection
+	serverEnd = netip.AddrPortFrom(serverAddr.Addr(), port)
+)
+
 // path is a client and a server with a router between them that masquerades.
 type path struct {
 	t                      *testing.T
@@ -143,7 +148,12 @@ func (p *path) must(err error) {
 
 func (p *path) fault() *Fault {
 	p.t.Helper()
-	f, err := Open(Config{NS: p.router, Ports: flow.NewPorts(port), Conntrack: p.conntrack})
+	return p.open(Config{NS: p.router, Method: Transient, Ports: flow.NewPorts(port), Conntrack: p.conntrack})
+}
+
+func (p *path) open(cfg Config) *Fault {
+	p.t.Helper()
+	f, err := Open(cfg)
 	p.must(err)
 	p.t.Cleanup(func() {
 		if err := f.Close(); err != nil {
@@ -283,10 +293,17 @@ func info(t *testing.T, c *net.TCPConn) *unix.TCPInfo {
 // await polls until done says so.
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
+	if !until(done) {
+		t.Fatalf("waited in vain for %s", what)
+	}
+}
+
+func until(done func() bool) bool {
 	for end := time.Now().Add(20 * time.Second); !done(); {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
+			return false
 		}
 		<-time.After(time.Millisecond)
 	}
+	return true
 }

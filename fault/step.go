@@ -4,6 +4,7 @@
 // All rules stand in one nf_tables table that this process owns
 // (NFT_TABLE_F_OWNER, Linux 5.12): nobody else can change it, and the kernel
 // removes it with the process, kill -9 included. Other tables are never touched.
+// What the kernel would keep is written into a Ledger first.
 package fault
 
 import (
@@ -12,11 +13,17 @@ import (
 	"halfopen/middlebox"
 )
 
-// Names of steps.
+// Names of steps. The first is one of the first four; from the second on only
+// connections of before are met, until the last.
 const (
-	StepDrop   = "drop"   // DropBoth
-	StepForget = "forget" // Forget
-	StepUndo   = "undo"   // Undo
+	StepDrop   = "drop"   // packets are dropped
+	StepExpire = "expire" // connections over which nothing flows are forgotten
+	StepFIN    = "fin"    // FIN and RST are dropped
+	StepReset  = "reset"  // data is answered with RST
+	StepForget = "forget" // the connections of before are forgotten, their packets dropped
+	StepHold   = "hold"   // the first step goes on for the connections of before alone
+	StepPass   = "pass"   // everything passes again, the counters stay
+	StepUndo   = "undo"   // everything passes again, for good
 )
 
 // Step is a change of the rules. It was made at one moment between Start and
@@ -36,8 +43,11 @@ type Step struct {
 	// Rules are those that came into force, as commands of nft(8).
 	Rules []string `json:"rules,omitempty"`
 
-	// Deleted are the conntrack entries that were deleted before Start, while
-	// the rules of the step before still held.
+	// Changed is what else was changed, as a shell command: a sysctl.
+	Changed string `json:"changed,omitempty"`
+
+	// Deleted are the conntrack entries that were deleted, or expired, before
+	// Start, while the rules of the step before still held.
 	Deleted []middlebox.Entry `json:"deleted,omitempty"`
 }
 
@@ -50,7 +60,7 @@ const (
 	From   Direction = "from"   // from a watched port
 )
 
-// Counter is what one rule has dropped.
+// Counter is what one rule has met: dropped, or answered with a RST.
 type Counter struct {
 	Rule      string    `json:"rule"` // as in Step.Rules
 	Direction Direction `json:"direction"`
@@ -58,5 +68,17 @@ type Counter struct {
 	// Packets as the hook sees them: segments that the network card or GRO
 	// merged count as one.
 	Packets uint64 `json:"packets"`
-	Bytes   uint64 `json:"bytes"` // with IP headers, without the link's
+	// Bytes with IP headers, without the link's; what leaves by an interface is
+	// counted with the link's too.
+	Bytes uint64 `json:"bytes"`
+	// First and Last are when the first and the last of them came.
+	First Seen `json:"first,omitzero"`
+	Last  Seen `json:"last,omitzero"`
+}
+
+// Seen is the time of a packet, known by two readings of a counter: the last one
+// before it and the first one after it. Zero where no packet came.
+type Seen struct {
+	After time.Time `json:"after"`
+	By    time.Time `json:"by"`
 }

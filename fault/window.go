@@ -12,7 +12,7 @@ type Window struct {
 	Method string     // the user's name for it
 	Table  string     // of nf_tables, "inet halfopen-4242-1"; empty if no rules were made
 	Netns  uint64     // inode of the network namespace; 0 is not known
-	Ports  flow.Ports // watched
+	Ports  flow.Ports // that the rules are about; empty if they name a connection, or everything
 	Setup  []string   // how the table was made, as commands of nft(8)
 	Steps  []Step     // in order of time
 
@@ -33,7 +33,8 @@ func (w Window) Start() (start time.Time, ok bool) {
 }
 
 // End is the moment until which the path was surely cut; ok is false while it
-// still is. After Forget it stays closed to the connections of before.
+// still is. After the steps forget and hold it stays closed to the connections of
+// before.
 func (w Window) End() (end time.Time, ok bool) {
 	if len(w.Steps) < 2 {
 		return time.Time{}, false
@@ -60,4 +61,22 @@ func (w Window) Dropped(step string, d Direction) (packets, bytes uint64) {
 		}
 	}
 	return packets, bytes
+}
+
+// Met is when the first and the last packet came that the rules of a step met;
+// ok is false if none did, or if that was not written down.
+func (w Window) Met(step string) (first, last Seen, ok bool) {
+	for _, c := range w.Counters {
+		if c.Step != step || c.First == (Seen{}) {
+			continue
+		}
+		if !ok || c.First.By.Before(first.By) {
+			first = c.First
+		}
+		if !ok || c.Last.By.After(last.By) {
+			last = c.Last
+		}
+		ok = true
+	}
+	return first, last, ok
 }

@@ -95,7 +95,7 @@ func (w *Window) parseLine(text string) (err error) {
 		w.Error = value
 	case "step":
 		w.Steps = append(w.Steps, Step{Name: value})
-	case "known", "mono", "took", "deleted-entry", "rule", "dropped":
+	case "known", "mono", "took", "changed", "deleted-entry", "rule", "dropped", "first", "last":
 		if len(w.Steps) == 0 {
 			return fmt.Errorf("it comes before the first step")
 		}
@@ -112,6 +112,8 @@ func (w *Window) parseStep(s *Step, key, value string) (err error) {
 		s.Mono, err = time.ParseDuration(value)
 	case "took":
 		s.Took, err = time.ParseDuration(value)
+	case "changed":
+		s.Changed = value
 	case "deleted-entry":
 		var e middlebox.Entry
 		err = json.Unmarshal([]byte(value), &e)
@@ -125,23 +127,41 @@ func (w *Window) parseStep(s *Step, key, value string) (err error) {
 		c := Counter{Rule: s.Rules[len(s.Rules)-1], Step: s.Name}
 		_, err = fmt.Sscanf(value, "%s %d packets, %d bytes", &c.Direction, &c.Packets, &c.Bytes)
 		w.Counters = append(w.Counters, c)
+	case "first", "last":
+		if len(w.Counters) == 0 {
+			return fmt.Errorf("it comes before the first counter")
+		}
+		return w.Counters[len(w.Counters)-1].parseSeen(key, value)
 	}
 	return err
 }
 
-// parseKnown reads "… between TIME and TIME".
+func (c *Counter) parseSeen(key, value string) (err error) {
+	s := &c.First
+	if key == "last" {
+		s = &c.Last
+	}
+	_, s.After, s.By, err = parseBetween(" " + value)
+	return err
+}
+
 func (s *Step) parseKnown(value string) (err error) {
+	s.Known, s.Start, s.End, err = parseBetween(value)
+	return err
+}
+
+// parseBetween reads "… between TIME and TIME".
+func parseBetween(value string) (what string, from, to time.Time, err error) {
 	i := strings.LastIndex(value, " between ")
 	start, end, ok := strings.Cut(value[max(i, 0):], " and ")
 	if i < 0 || !ok {
-		return fmt.Errorf("want \"… between TIME and TIME\"")
+		return "", from, to, fmt.Errorf("want \"… between TIME and TIME\"")
 	}
-	s.Known = value[:i]
-	if s.Start, err = time.Parse(timeLayout, strings.TrimPrefix(start, " between ")); err != nil {
-		return err
+	if from, err = time.Parse(timeLayout, strings.TrimPrefix(start, " between ")); err != nil {
+		return "", from, to, err
 	}
-	s.End, err = time.Parse(timeLayout, end)
-	return err
+	to, err = time.Parse(timeLayout, end)
+	return value[:i], from, to, err
 }
 
 func parsePorts(value string) (flow.Ports, error) {

@@ -30,7 +30,7 @@ var sameWindow = cmp.Options{
 // recorded are the texts of a real fault at its four stages.
 func recorded(t testing.TB) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob("testdata/*.txt")
+	files, err := filepath.Glob("testdata/*[a-z].txt")
 	if err != nil || len(files) != 4 {
 		t.Fatalf("recorded windows %v, %v; want 4", files, err)
 	}
@@ -60,9 +60,9 @@ func TestParseRecordedWindows(t *testing.T) {
 		start, end               bool
 	}{
 		"uncut":     {},
-		"open":      {steps: 1, counters: 2, start: true},
-		"forgotten": {steps: 2, counters: 6, deleted: 1, start: true, end: true},
-		"undone":    {steps: 3, counters: 6, deleted: 1, start: true, end: true},
+		"open":      {steps: 1, counters: 4, start: true},
+		"forgotten": {steps: 2, counters: 8, deleted: 1, start: true, end: true},
+		"undone":    {steps: 3, counters: 8, deleted: 1, start: true, end: true},
 	} {
 		text := recorded(t)[name]
 		w := parse(t, text)
@@ -81,6 +81,9 @@ func TestParseRecordedWindows(t *testing.T) {
 		if packets, _ := w.Dropped(StepDrop, Toward); started && packets < 3 {
 			t.Errorf("%s: %d packets dropped", name, packets)
 		}
+		if first, last, ok := w.Met(StepDrop); ok != want.start || ok && (first.By.After(last.By) || first.By.Before(start)) {
+			t.Errorf("%s: first packet %+v, last %+v, %t", name, first, last, ok)
+		}
 		if held, _ := w.Held(0); ended && (held <= 0 || end.Sub(start)-held > time.Millisecond || held-end.Sub(start) > time.Millisecond) {
 			t.Errorf("%s: held for %s between %s and %s", name, held, start, end)
 		}
@@ -91,14 +94,29 @@ func TestParseRecordedWindows(t *testing.T) {
 	}
 }
 
+// A window written before the first and the last packet were.
+func TestParseOldWindow(t *testing.T) {
+	text, err := os.ReadFile("testdata/undone-0.1.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := parse(t, string(text))
+	if packets, bytes := w.Dropped(StepDrop, Toward); packets != 3 || bytes != 456 || len(w.Steps) != 3 || len(w.Steps[1].Deleted) != 1 {
+		t.Errorf("%+v", w)
+	}
+	if first, last, ok := w.Met(StepDrop); ok {
+		t.Errorf("packets between %v and %v, of which nothing is written", first, last)
+	}
+}
+
 func TestLiveWindowRoundTrips(t *testing.T) {
 	p := newPath(t)
 	f := p.fault()
 	p.dial()
 	for _, step := range []func() error{
 		func() error { return nil },
-		func() error { _, err := f.DropBoth(); return err },
-		func() error { _, err := f.Forget(); return err },
+		func() error { _, err := f.Cut(); return err },
+		func() error { _, err := f.Hold(nil); return err },
 		f.Undo,
 	} {
 		if err := step(); err != nil {
@@ -153,6 +171,10 @@ func TestParseRefusesWhatDoesNotAgree(t *testing.T) {
 		{"mono: ", "mono: soon"},
 		{"forgotten-entries: 1", "forgotten-entries: 2"},
 		{"deleted-entry: {", "deleted-entry: "},
+		{"first: between ", "first: "},
+		{"last: between ", "last: after "},
+		{"last-dropped: between ", "last-dropped: between 1"},
+		{"step: drop", "first: between x and y\nstep: drop"},
 		{"took: ", "took = "},
 	} {
 		changed := strings.Replace(text, change[0], change[1], 1)
@@ -217,13 +239,19 @@ func TestAnyWindowRoundTrips(t *testing.T) {
 			s := Step{
 				Name: fmt.Sprint(word.Draw(t, "name"), i), Known: word.Draw(t, "known"),
 				Start: moment.Draw(t, "start"), End: moment.Draw(t, "end"), Mono: long.Draw(t, "mono"), Took: long.Draw(t, "took"),
-				Rules: rapid.SliceOfDistinct(word, func(rule string) string { return rule }).Draw(t, "rules"),
+				Changed: rapid.SampledFrom([]string{"", "sysctl -w a.b=1 (it was 2)"}).Draw(t, "changed"),
+				Rules:   rapid.SliceOfDistinct(word, func(rule string) string { return rule }).Draw(t, "rules"),
 			}
 			for _, rule := range s.Rules {
-				w.Counters = append(w.Counters, Counter{
+				c := Counter{
 					Rule: rule, Step: s.Name, Direction: rapid.SampledFrom([]Direction{Toward, From}).Draw(t, "direction"),
 					Packets: rapid.Uint64().Draw(t, "packets"), Bytes: rapid.Uint64().Draw(t, "bytes"),
-				})
+				}
+				if rapid.Bool().Draw(t, "met") {
+					c.First = Seen{moment.Draw(t, "after"), moment.Draw(t, "by")}
+					c.Last = Seen{moment.Draw(t, "after"), moment.Draw(t, "by")}
+				}
+				w.Counters = append(w.Counters, c)
 			}
 			w.Steps = append(w.Steps, s)
 		}

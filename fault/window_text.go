@@ -19,10 +19,17 @@ const header = "halfopen drop window, format 1"
 const timeLayout = "2006-01-02T15:04:05.000000000Z"
 
 // explanation stands between the summary and the steps.
-var explanation = []string{
-	"From start to end the path was surely cut; each uncertainty lies outside of that.",
-	"A step was made at one moment between the two times of its known line.",
-	"Times are UTC, mono is CLOCK_BOOTTIME, durations are by that clock.",
+func explanation(w Window) []string {
+	between := "the path was surely cut"
+	if len(w.Steps) > 0 && w.Steps[0].Name == StepExpire {
+		between = "connections over which nothing flowed were forgotten; new ones passed"
+	}
+	return []string{
+		"From start to end " + between + "; each uncertainty lies outside of that.",
+		"A step was made at one moment between the two times of its known line.",
+		"A packet came between two readings of its counter, the two times of a first or last line.",
+		"Times are UTC, mono is CLOCK_BOOTTIME, durations are by that clock.",
+	}
 }
 
 // WriteTo writes the text of MarshalText. It implements [io.WriterTo].
@@ -42,7 +49,7 @@ func (w Window) MarshalText() ([]byte, error) {
 	p := &printer{}
 	p.summary(w)
 	p.WriteByte('\n')
-	for _, line := range explanation {
+	for _, line := range explanation(w) {
 		p.WriteString("# " + line + "\n")
 	}
 	counted := 0
@@ -92,6 +99,10 @@ func (p *printer) time(t time.Time) string {
 	return t.Format(timeLayout)
 }
 
+func (p *printer) seen(s Seen) string {
+	return fmt.Sprintf("between %s and %s", p.time(s.After), p.time(s.By))
+}
+
 func (p *printer) summary(w Window) {
 	p.WriteString(header + "\n")
 	p.line("method", w.Method)
@@ -117,6 +128,10 @@ func (p *printer) summary(w Window) {
 		for _, d := range []Direction{Toward, From} {
 			packets, bytes := w.Dropped(w.Steps[0].Name, d)
 			p.line("dropped-"+string(d), fmt.Sprintf("%d packets, %d bytes", packets, bytes))
+		}
+		if first, last, ok := w.Met(w.Steps[0].Name); ok {
+			p.line("first-dropped", p.seen(first))
+			p.line("last-dropped", p.seen(last))
 		}
 		forgotten := 0
 		for _, s := range w.Steps {
@@ -146,6 +161,7 @@ func (p *printer) step(w Window, i int, s Step) (counted int) {
 	} else if len(s.Rules) > 0 {
 		p.line("held", "open, the rules are still in force")
 	}
+	p.line("changed", s.Changed)
 	for _, e := range s.Deleted {
 		text, err := json.Marshal(e)
 		if err != nil {
@@ -162,6 +178,10 @@ func (p *printer) step(w Window, i int, s Step) (counted int) {
 		for _, c := range w.Counters {
 			if c.Step == s.Name && c.Rule == rule {
 				p.line("dropped", fmt.Sprintf("%s %d packets, %d bytes", c.Direction, c.Packets, c.Bytes))
+				if c.First != (Seen{}) {
+					p.line("first", p.seen(c.First))
+					p.line("last", p.seen(c.Last))
+				}
 				counted++
 			}
 		}

@@ -24,14 +24,20 @@ import (
 // Addresses inside the bed. The shipper knows the receiver's address and goes
 // through the router, which replaces the shipper's address by its own.
 var (
-	shipperAddr  = netip.MustParseAddr("10.50.0.2")
+	ShipperAddr  = netip.MustParseAddr("10.50.0.2")
 	CanaryAddr   = netip.MustParseAddr("10.50.0.3") // second address of the shipper's host
-	routerIn     = netip.MustParseAddr("10.50.0.1")
+	RouterAddr   = netip.MustParseAddr("10.50.0.1") // on the shipper's side
 	routerOut    = netip.MustParseAddr("10.51.0.1") // what the receiver sees
 	ReceiverAddr = netip.MustParseAddr("10.51.0.2")
 )
 
 const netBits = 24
+
+// Interfaces of the bed.
+const (
+	ShipperLink = "eth0"
+	RouterLink  = "out" // of the router, toward the receiver
+)
 
 // Bed is the three namespaces.
 type Bed struct {
@@ -66,7 +72,7 @@ func (b *Bed) build() error {
 	if err := b.Router.Do(b.joinRouter); err != nil {
 		return err
 	}
-	if err := b.Shipper.Do(func() error { return configure("eth0", routerIn, shipperAddr, CanaryAddr) }); err != nil {
+	if err := b.Shipper.Do(func() error { return configure("eth0", RouterAddr, ShipperAddr, CanaryAddr) }); err != nil {
 		return fmt.Errorf("set up the shipper's side: %w", err)
 	}
 	if err := b.Receiver.Do(func() error { return configure("eth0", routerOut, ReceiverAddr) }); err != nil {
@@ -83,7 +89,7 @@ func (b *Bed) joinRouter() error {
 		link string
 		peer *netns.NS
 		addr netip.Addr
-	}{{"in", b.Shipper, routerIn}, {"out", b.Receiver, routerOut}} {
+	}{{"in", b.Shipper, RouterAddr}, {"out", b.Receiver, routerOut}} {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = side.link
 		veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(side.peer.FD())}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,10 +21,14 @@ type Party struct {
 	Args []string
 	Log  string // file that takes its output
 	PID  int
+	// Valve, where it is set, lets the output through, or lets the party wait that
+	// writes it.
+	Valve *Valve
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed once it has exited
 	how  string
+	byUs atomic.Bool // the end was
 }
 
 // Environment variables that a party is told its part with. The embedded ones
@@ -41,6 +46,7 @@ const (
 	EnvStatsShape    = "HALFOPEN_STATS_SHAPE"    // 7.17 or 8.15
 	EnvClientTimeout = "HALFOPEN_CLIENT_TIMEOUT" // client_inactivity_timeout of the receiver
 	EnvFilebeatYML   = "HALFOPEN_FILEBEAT_YML"   // the same settings as a Filebeat reads them
+	EnvKeepalive     = "HALFOPEN_KEEPALIVE"      // on or off: TCP keepalive of the shipper's connection
 	envLab           = "HALFOPEN_LAB"            // marks every process of a lab, for Sweep
 )
 
@@ -55,6 +61,14 @@ func StartParty(ns *netns.NS, p *Party, env []string) error {
 	p.cmd = exec.Command(p.Args[0], p.Args[1:]...)
 	p.cmd.Env = append(append(os.Environ(), env...), EnvRole+"="+p.Role, envLab+"="+self())
 	p.cmd.Stdout, p.cmd.Stderr = out, out
+	if p.Valve != nil {
+		pipe, err := p.Valve.into(p.Log)
+		if err != nil {
+			return fmt.Errorf("open output of %s: %w", p.Name, err)
+		}
+		defer pipe.Close() // the party has its own
+		p.cmd.Stdout = pipe
+	}
 	// A group of its own: Ctrl-C reaches the lab alone, which then ends its
 	// parties in order, with the children they may have.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -78,23 +92,46 @@ func (p *Party) Done() <-chan struct{} { return p.done }
 // How says how the party exited; only after Done.
 func (p *Party) How() string { return p.how }
 
+// ByUs says whether it exited because Kill or Stop ended it.
+func (p *Party) ByUs() bool { return p.byUs.Load() }
+
+// Kill ends the party and its children at once.
+func (p *Party) Kill() error {
+	p.byUs.Store(true)
+	if err := p.Signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-p.done
+	return nil
+}
+
 // stopGrace is how long a party may take to end by itself.
 const stopGrace = 3 * time.Second
 
 // Stop asks the party to end, and kills it and its children if it does not.
 func (p *Party) Stop() {
-	select {
-	case <-p.done: // its number may be another's by now
-		return
-	default:
-	}
-	_ = syscall.Kill(-p.PID, syscall.SIGTERM) // its process group
+	p.byUs.Store(true)
+	_ = p.Signal(syscall.SIGTERM)
+	_ = p.Signal(syscall.SIGCONT) // a stopped one can't end
 	select {
 	case <-p.done:
 	case <-time.After(stopGrace):
-		_ = syscall.Kill(-p.PID, syscall.SIGKILL)
+		_ = p.Signal(syscall.SIGKILL)
 		<-p.done
 	}
+}
+
+// Signal sends a signal to the party and its children, unless it has exited.
+func (p *Party) Signal(sig syscall.Signal) error {
+	select {
+	case <-p.done: // its number may be another's by now
+		return nil
+	default:
+	}
+	if err := syscall.Kill(-p.PID, sig); err != nil { // its process group
+		return fmt.Errorf("send %s to %s: %w", sig, p.Name, err)
+	}
+	return nil
 }
 
 // LastLines returns the end of the party's output, for a message about its exit.

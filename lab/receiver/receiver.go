@@ -46,7 +46,9 @@ func Run(ctx context.Context, cfg Config, stdout io.Writer) error {
 	}
 	defer st.serve(api).Close()
 
-	l, err := net.Listen("tcp", cfg.Listen)
+	// The Beats input leaves SO_KEEPALIVE off, Go's default is on.
+	config := net.ListenConfig{KeepAlive: -1}
+	l, err := config.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for Beats: %w", err)
 	}

@@ -32,6 +32,9 @@ type Config struct {
 	Queue int
 	// Shape is the Filebeat release to look like: "7.17" or "8.15".
 	Shape string
+	// NoKeepalive switches TCP keepalive off, which Filebeat can't: it has Go's default, 15 s idle, 9 probes 15 s
+	// apart.
+	NoKeepalive bool
 	// Ready, if set, is told the address of the HTTP endpoint, once it is open.
 	Ready func(stats net.Addr)
 }
@@ -40,7 +43,7 @@ var versions = map[string]string{"7.17": "7.17.29", "8.15": "8.15.3"}
 
 // FromEnv reads the configuration from HALFOPEN_DIR (none), HALFOPEN_INPUT (required), HALFOPEN_RECEIVER
 // ("10.51.0.2:5044"), HALFOPEN_STATS ("127.0.0.1:5066"), HALFOPEN_TIMEOUT ("24h"), HALFOPEN_PIPELINING ("2"),
-// HALFOPEN_QUEUE ("4096") and HALFOPEN_STATS_SHAPE ("7.17"); defaults in brackets.
+// HALFOPEN_QUEUE ("4096"), HALFOPEN_STATS_SHAPE ("7.17") and HALFOPEN_KEEPALIVE ("on"); defaults in brackets.
 // HALFOPEN_ROLE, where it is set, must be "shipper".
 func FromEnv(getenv func(string) string) (Config, error) {
 	env := func(name, otherwise string) string {
@@ -81,6 +84,13 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	}
 	if versions[cfg.Shape] == "" {
 		return Config{}, fmt.Errorf("HALFOPEN_STATS_SHAPE %q: want \"7.17\" or \"8.15\"", cfg.Shape)
+	}
+	switch keepalive := env("HALFOPEN_KEEPALIVE", "on"); keepalive {
+	case "on":
+	case "off":
+		cfg.NoKeepalive = true
+	default:
+		return Config{}, fmt.Errorf("HALFOPEN_KEEPALIVE %q: want \"on\" or \"off\"", keepalive)
 	}
 	return cfg, nil
 }

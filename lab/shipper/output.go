@@ -122,7 +122,10 @@ func (o *output) next(ctx context.Context) *batch {
 }
 
 func (o *output) connect(ctx context.Context) error {
-	dialer := net.Dialer{Timeout: o.cfg.Timeout} // keepalive: Go's default, 15 s idle, 9 probes 15 s apart
+	dialer := net.Dialer{Timeout: o.cfg.Timeout}
+	if o.cfg.NoKeepalive {
+		dialer.KeepAlive = -1
+	}
 	nc, err := dialer.DialContext(ctx, "tcp", o.cfg.Receiver)
 	if err != nil {
 		return err

@@ -154,8 +154,8 @@ func TestFromEnv(t *testing.T) {
 		{env: "INPUT=/var/log/app.log", want: Config{
 			Input: "/var/log/app.log", Receiver: "10.51.0.2:5044", Stats: "127.0.0.1:5066", Timeout: 24 * time.Hour,
 			Pipelining: 2, Queue: 4096, Shape: "7.17"}},
-		{env: "ROLE=shipper DIR=/d INPUT=i RECEIVER=[::1]:1 STATS=:0 TIMEOUT=0s PIPELINING=1 QUEUE=32 STATS_SHAPE=8.15", want: Config{
-			Dir: "/d", Input: "i", Receiver: "[::1]:1", Stats: ":0", Pipelining: 1, Queue: 32, Shape: "8.15"}},
+		{env: "ROLE=shipper DIR=/d INPUT=i RECEIVER=[::1]:1 STATS=:0 TIMEOUT=0s PIPELINING=1 QUEUE=32 STATS_SHAPE=8.15 KEEPALIVE=off", want: Config{
+			Dir: "/d", Input: "i", Receiver: "[::1]:1", Stats: ":0", Pipelining: 1, Queue: 32, Shape: "8.15", NoKeepalive: true}},
 		{env: "", err: "HALFOPEN_INPUT is not set"},
 		{env: "INPUT=i ROLE=receiver", err: `HALFOPEN_ROLE "receiver"`},
 		{env: "INPUT=i RECEIVER=logstash:5044", err: `HALFOPEN_RECEIVER "logstash:5044"`},
@@ -165,6 +165,7 @@ func TestFromEnv(t *testing.T) {
 		{env: "INPUT=i PIPELINING=0", err: `HALFOPEN_PIPELINING "0"`},
 		{env: "INPUT=i QUEUE=31", err: `HALFOPEN_QUEUE "31"`},
 		{env: "INPUT=i QUEUE=many", err: `HALFOPEN_QUEUE "many"`},
+		{env: "INPUT=i KEEPALIVE=maybe", err: `HALFOPEN_KEEPALIVE "maybe"`},
 		{env: "INPUT=i STATS_SHAPE=8.14", err: `HALFOPEN_STATS_SHAPE "8.14"`},
 	} {
 		env := map[string]string{}

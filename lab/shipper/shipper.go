@@ -69,7 +69,7 @@ func Run(ctx context.Context, cfg Config, stdout io.Writer) error {
 func (s *shipper) follow(ctx context.Context) error {
 	cfg := logtail.Config{Path: s.cfg.Input, From: logtail.FromBeginning, MaxLine: maxLine}
 	if p := s.registry.position(); p != (position{}) {
-		cfg.From = logtail.FromOffset{Inode: p.Inode, Offset: p.Offset}
+		cfg.From = logtail.Position{Inode: p.Inode, Offset: p.Offset}
 	}
 	var inode uint64
 	err := logtail.Follow(ctx, cfg, logtail.Handler{

@@ -1,0 +1,91 @@
+package fault
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"halfopen/netns"
+)
+
+// idleKey is the sysctl of how long conntrack remembers a connection over which
+// nothing flows, in seconds (Documentation/networking/nf_conntrack-sysctl.rst).
+// An entry takes it with its next packet.
+const idleKey = "net.netfilter.nf_conntrack_tcp_timeout_established"
+
+// setting is a sysctl of a namespace while it is not what it was.
+type setting struct {
+	ns  *netns.NS
+	key string
+	was string
+	set string
+	ok  func() // the ledger may forget it
+}
+
+// expire makes conntrack forget idle connections soon: all of the namespace, for
+// the kernel has no timeout of single ones.
+func (p plan) expire() (*setting, error) {
+	was, err := readSysctl(p.NS, idleKey)
+	if err != nil {
+		return nil, err
+	}
+	s := &setting{ns: p.NS, key: idleKey, was: was, set: fmt.Sprint(int(p.Idle.Seconds())), ok: func() {}}
+	if p.Ledger != nil {
+		if s.ok, err = p.Ledger.note(p.NS, note{Sysctl: s.key, Was: s.was, Set: s.set}); err != nil {
+			return nil, err
+		}
+	}
+	if err := writeSysctl(s.ns, s.key, s.set); err != nil {
+		s.ok()
+		return nil, err
+	}
+	return s, nil
+}
+
+// command is the change in the syntax of sysctl(8), with what it was.
+func (s *setting) command() string {
+	return fmt.Sprintf("sysctl -w %s=%s (it was %s)", s.key, s.set, s.was)
+}
+
+// restore puts the sysctl back, unless somebody has changed it meanwhile.
+func (s *setting) restore() error {
+	if s == nil {
+		return nil
+	}
+	now, err := readSysctl(s.ns, s.key)
+	if err != nil {
+		return err
+	}
+	if now != s.set {
+		s.ok()
+		return fmt.Errorf("sysctl %s is %s by now, and not the %s that was set here: it is left so; it was %s at first", s.key, now, s.set, s.was)
+	}
+	if err := writeSysctl(s.ns, s.key, s.was); err != nil {
+		return err
+	}
+	s.ok()
+	return nil
+}
+
+// The file of a sysctl below /proc/sys/net is that of the thread's namespace.
+func sysctlPath(key string) string { return "/proc/sys/" + strings.ReplaceAll(key, ".", "/") }
+
+func readSysctl(ns *netns.NS, key string) (value string, err error) {
+	err = ns.Do(func() error {
+		text, err := os.ReadFile(sysctlPath(key))
+		value = strings.TrimSpace(string(text))
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("read sysctl %s: %w", key, err)
+	}
+	return value, nil
+}
+
+func writeSysctl(ns *netns.NS, key, value string) error {
+	err := ns.Do(func() error { return os.WriteFile(sysctlPath(key), []byte(value), 0) })
+	if err != nil {
+		return fmt.Errorf("set sysctl %s to %s: %w", key, value, err)
+	}
+	return nil
+}
