@@ -1,7 +1,6 @@
 package collect
 
 import (
-	"context"
 	"time"
 
 	"halfopen/clock"
@@ -50,18 +49,4 @@ func (f *fold[T]) flush() {
 	}
 	f.emit(f.last, f.readings, since, clock.Mono()-f.began)
 	f.readings, f.emitted = 0, f.began
-}
-
-// every calls fn now and then once a period until ctx ends. Calls never overlap;
-// periods that a slow call missed are left out.
-func every(ctx context.Context, period time.Duration, fn func()) {
-	tick := time.NewTicker(period)
-	defer tick.Stop()
-	for ctx.Err() == nil {
-		fn()
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		}
-	}
 }

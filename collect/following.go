@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
-	"halfopen/logtail"
 	"halfopen/timeline"
 )
 
@@ -16,8 +16,8 @@ type Process struct {
 	PID     int
 	Command []string
 	Running bool
-	How     string // of an end, where it is known
-	Log     string // path, "" where there is none; the same one is read on over a restart
+	How     string   // of an end, where it is known
+	Logs    []string // as Logs.Path; the same ones are read on over a restart
 }
 
 // Following keeps watching a program over its restarts: the sources of one life
@@ -29,6 +29,10 @@ type Following struct {
 	// Watch calls back with the process as it is, and at every change, until ctx
 	// ends. The calls come one after the other.
 	Watch func(ctx context.Context, each func(Process)) error
+	// NewLog makes the i-th log of a life, as the first one begins.
+	NewLog func(i int, path string) *Logs
+	// Counters, where not nil, hears the lines of the logs.
+	Counters *LoggedStats
 	// Open makes the sources of a process; done lets go of what they use.
 	Open func(p Process) (sources []Source, done func(), err error)
 
@@ -44,8 +48,8 @@ func (f *Following) Run(ctx context.Context, rec *Recorder) error {
 	watching, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var now Process
-	var log string
-	endLife, endLog := func() {}, func() {}
+	logs := lifeLogs{began: time.Now(), open: f.NewLog}
+	endLife := func() {}
 	err := f.Watch(watching, func(p Process) {
 		switch {
 		case now.Running: // a fast restart is told as the new process alone
@@ -56,18 +60,17 @@ func (f *Following) Run(ctx context.Context, rec *Recorder) error {
 		}
 		endLife()
 		endLife, now = func() {}, p
-		if p.Log != "" && p.Log != log {
-			endLog()
-			log = p.Log
-			endLog = run(watching, fail, rec, &Logs{Name: f.Name, Path: log, From: logtail.FromNow})
-		}
+		logs.follow(p.Logs, func(l *Logs) (end func()) {
+			f.Counters.Hear(rec, l)
+			return run(watching, fail, rec, l)
+		})
 		if p.Running {
 			f.tell(rec, timeline.Started, p)
 			endLife = f.live(watching, fail, rec, p)
 		}
 	})
 	endLife()
-	endLog()
+	logs.end()
 	switch {
 	case ctx.Err() != nil:
 		return nil
@@ -124,12 +127,7 @@ func run(ctx context.Context, fail context.CancelCauseFunc, rec *Recorder, sourc
 func (f *Following) use(sources []Source) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.witnesses = nil
-	for _, s := range sources {
-		if w, ok := s.(Witness); ok {
-			f.witnesses = append(f.witnesses, w)
-		}
-	}
+	f.witnesses = witnesses(sources)
 }
 
 // Keep passes on to the sources of the present life.

@@ -3,6 +3,7 @@ package collect
 import (
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,4 +32,19 @@ func host(h *timeline.Header) {
 	}
 	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	h.BootID = strings.TrimSpace(string(id))
+	var t unix.Timex
+	if state, err := unix.Adjtimex(&t); err == nil {
+		h.Synchronised, h.ClockError = wallClock(state, t)
+	}
+}
+
+// wallClock is what adjtimex(2) says of the wall clock. Where nothing keeps it
+// right, the kernel's bound on its error means nothing.
+func wallClock(state int, t unix.Timex) (synchronised *bool, most *time.Duration) {
+	ok := state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0
+	if !ok {
+		return &ok, nil
+	}
+	e := time.Duration(t.Maxerror) * time.Microsecond
+	return &ok, &e
 }

@@ -15,6 +15,7 @@ import (
 // Kernel reads the TCP counters of a namespace.
 type Kernel struct {
 	At    string
+	Where Where // of the records; nil is At alone
 	NS    *netns.NS
 	Every time.Duration
 }
@@ -28,7 +29,8 @@ func (k *Kernel) Run(ctx context.Context, rec *Recorder) error {
 			rec.Fail("kernel counters of "+k.At, clock.Mono()-began, err)
 			return
 		}
-		rec.Append(clock.Mono()-began, timeline.Body{Kernel: &timeline.Kernel{At: k.At, Counters: counters}})
+		at, also := k.Where.or(k.At)
+		rec.Append(clock.Mono()-began, timeline.Body{Kernel: &timeline.Kernel{At: at, Also: also, Counters: counters}})
 	})
 	return nil
 }
@@ -37,6 +39,7 @@ func (k *Kernel) Run(ctx context.Context, rec *Recorder) error {
 // and their last state.
 type Destroyed struct {
 	At     string
+	Where  Where // of the records; nil is At alone
 	NS     *netns.NS
 	Ports  flow.Ports
 	Canary netip.Addr // whose sockets are left out
@@ -50,7 +53,8 @@ func (d *Destroyed) Run(ctx context.Context, rec *Recorder) error {
 		case e.Overrun:
 			rec.Append(0, timeline.Body{Gap: &timeline.Gap{Source: source, Lost: -1, Why: "the kernel's buffer of notices overran"}})
 		case e.Socket.Local.Addr() != d.Canary:
-			rec.Append(0, timeline.Body{Destroyed: &timeline.Destroyed{At: d.At, Socket: e.Socket}})
+			at, also := d.Where.or(d.At)
+			rec.Append(0, timeline.Body{Destroyed: &timeline.Destroyed{At: at, Also: also, Socket: e.Socket}})
 		}
 	})
 	if err != nil {
@@ -60,7 +64,11 @@ func (d *Destroyed) Run(ctx context.Context, rec *Recorder) error {
 }
 
 // Clock watches for steps of the wall clock against the monotonic one.
-type Clock struct{ Every time.Duration }
+type Clock struct {
+	Every time.Duration
+	// Offset is the wall clock less the monotonic one; nil is the host's.
+	Offset func() time.Duration
+}
 
 // stepOver is the smallest change that is a step: a clock that is slewed moves
 // by at most 500 ppm (adjtimex(2)), half a millisecond a second.
@@ -68,7 +76,10 @@ const stepOver = 50 * time.Millisecond
 
 // Run watches until ctx ends.
 func (c Clock) Run(ctx context.Context, rec *Recorder) error {
-	offset := func() time.Duration { return time.Duration(time.Now().UnixNano()) - clock.Mono() }
+	offset := c.Offset
+	if offset == nil {
+		offset = func() time.Duration { return time.Duration(time.Now().UnixNano()) - clock.Mono() }
+	}
 	last := offset()
 	every(ctx, c.Every, func() {
 		now := offset()

@@ -1,12 +1,9 @@
 package collect
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"io"
 	"os"
-	"sync"
+	"strings"
 	"time"
 
 	"halfopen/logtail"
@@ -16,115 +13,107 @@ import (
 // Logs follows a log, copies its lines as they are into an evidence file, and
 // records which lines mean something.
 type Logs struct {
-	Name string // filebeat, logstash
+	Name string // whose it is: filebeat, logstash, kernel
+	// Path is a file, a pattern of files, JournalPrefix and a unit, KernelPath, or
+	// what Follow understands.
 	Path string
+	// Copy ends the name of the evidence file, without ".log"; empty is "container".
+	Copy string
 	From logtail.Start
+	Set  *LogSet // nil is a set of its own
+	// Follow reads the log; nil chooses by Path.
+	Follow func(context.Context, logtail.Config, logtail.Handler) error
+	// Seen, if set, is called with every line as the program wrote it, out of what a
+	// container engine wraps around it, and with its time, which is that of the
+	// reading where the line has none. The bytes are valid only during the call.
+	Seen func(line []byte, at time.Time)
+
+	read logtail.Position // what was read last, Inode 0 for nothing; to be asked when Run has ended
+	at   time.Time        // of that
 }
 
-// indexEvery is how often the copy is flushed and an index record written.
-const indexEvery = 500 * time.Millisecond
-
-// maxQuote is how much of a line an Event carries.
-const maxQuote = 1 << 10
+// What Path is besides a file.
+const (
+	JournalPrefix   = "journal:"   // and a systemd unit
+	ContainerPrefix = "container:" // and a name or id; Follow has to be set
+	KernelPath      = "kmsg:"
+)
 
 // Run follows the log until ctx ends.
 func (l *Logs) Run(ctx context.Context, rec *Recorder) error {
-	rest := l.Name + "-container.log"
-	// A program that was restarted goes on in the same file.
-	f, err := os.OpenFile(rec.Path(rest), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
-	if err != nil {
-		return fmt.Errorf("create evidence file: %w", err)
+	set := l.Set
+	if set == nil {
+		set = &LogSet{}
 	}
-	defer f.Close()
-	size, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return fmt.Errorf("open evidence file: %w", err)
-	}
-	c := &logCopy{name: l.Name, file: rec.Name(rest), rec: rec, out: bufio.NewWriterSize(f, 256<<10), offset: size, indexed: size}
-
-	flushing, stop := context.WithCancel(ctx)
-	var flusher sync.WaitGroup
-	flusher.Go(func() { every(flushing, indexEvery, c.index) })
-	err = logtail.Follow(ctx, logtail.Config{Path: l.Path, From: l.From}, logtail.Handler{
-		Line: c.line,
+	c := openCopy(rec, l.Name, l.copyName())
+	e := newLogEvents(l, set.matcher(), c)
+	stop := set.add(ctx, rec, c)
+	err := l.follow(ctx, logtail.Config{Path: l.target(), From: l.From, Positions: set.Positions}, logtail.Handler{
+		Line: func(line logtail.Line) error {
+			l.reached(line)
+			e.line(line)
+			return nil
+		},
 		Gap: func(g logtail.Gap) {
-			rec.Append(0, timeline.Body{Gap: &timeline.Gap{Source: "log of " + l.Name, Lost: g.Bytes, Why: g.Why}})
+			lost := g.Bytes
+			if lost == 0 && g.Lines > 0 {
+				lost = -1 // bytes are what counts
+			}
+			c.gap(timeline.Gap{Lost: lost, Lines: g.Lines, File: g.File, Why: g.Why})
 		},
 		Note: func(note string) {
-			rec.Append(0, timeline.Body{Mark: &timeline.Mark{Text: "log of " + l.Name + ": " + note}})
+			rec.Append(0, timeline.Body{Mark: &timeline.Mark{Text: c.source + ": " + note}})
 		},
 	})
+	e.end()
+	c.close()
 	stop()
-	flusher.Wait()
-	c.index()
 	if err != nil {
-		rec.Fail("log of "+l.Name, 0, err) // the rest of the recording goes on
+		rec.Fail(c.source, 0, err) // the rest of the recording goes on
 	}
 	return nil
 }
 
-// logCopy is the evidence file of a log.
-type logCopy struct {
-	name string
-	file string
-	rec  *Recorder
-
-	mu      sync.Mutex
-	out     *bufio.Writer
-	offset  int64 // bytes of the file
-	indexed int64 // of them, in a Logs record
-	lines   int   // since then
+func (l *Logs) copyName() string {
+	if l.Copy == "" {
+		return l.Name + "-container.log"
+	}
+	return l.Name + "-" + l.Copy + ".log"
 }
 
-func (c *logCopy) line(l logtail.Line) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	at := c.offset
-	n, err := c.out.Write(l.Bytes)
-	c.offset += int64(n)
-	if err == nil && !l.Partial {
-		err = c.out.WriteByte('\n')
-		c.offset++
+func (l *Logs) follow(ctx context.Context, cfg logtail.Config, h logtail.Handler) error {
+	switch {
+	case l.Follow != nil:
+		return l.Follow(ctx, cfg, h)
+	case l.Path == KernelPath:
+		return logtail.FollowKernel(ctx, cfg, h)
+	case strings.HasPrefix(l.Path, JournalPrefix):
+		return logtail.FollowJournal(ctx, cfg, h)
+	case logtail.IsGlob(l.Path) && !exists(l.Path):
+		return logtail.FollowGlob(ctx, cfg, h)
 	}
-	if err != nil {
-		return fmt.Errorf("copy log line: %w", err)
-	}
-	c.lines++
-	if l.Cut {
-		c.rec.Append(0, timeline.Body{Gap: &timeline.Gap{
-			Source: "log of " + c.name, Lost: l.Size - int64(len(l.Bytes)) - 1, Why: fmt.Sprintf("a line of %d bytes was cut", l.Size),
-		}})
-	}
-	if p, ok := logtail.Match(string(l.Bytes)); ok {
-		c.event(p, l, at)
-	}
-	return nil
+	return logtail.Follow(ctx, cfg, h)
 }
 
-func (c *logCopy) event(p logtail.Pattern, l logtail.Line, at int64) {
-	e := &timeline.Event{
-		Name: c.name, Pattern: p.Name, Means: p.Means, File: c.file, Offset: at,
-		Line: string(l.Bytes[:min(len(l.Bytes), maxQuote)]),
-	}
-	if entry, err := logtail.Detect(l.Bytes).Parse(l.Bytes); err == nil && !entry.Time.IsZero() {
-		e.Logged = &entry.Time
-	}
-	c.rec.Append(0, timeline.Body{Event: e})
+// exists tells a file whose name has the characters of a pattern in it.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
-// index flushes the copy and records what was added since the last time.
-func (c *logCopy) index() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.lines == 0 {
-		return
+// target is Path as logtail takes it.
+func (l *Logs) target() string {
+	if l.Path == KernelPath {
+		return ""
 	}
-	if err := c.out.Flush(); err != nil {
-		c.rec.Fail("log of "+c.name, 0, fmt.Errorf("copy log lines: %w", err))
-		return
+	return strings.TrimPrefix(l.Path, JournalPrefix)
+}
+
+// reached notes where the next life of the program goes on. An unfinished line is
+// read again.
+func (l *Logs) reached(line logtail.Line) {
+	l.read, l.at = logtail.Position{Inode: line.Inode, Offset: line.Offset}, time.Now()
+	if !line.Partial {
+		l.read.Offset += line.Size
 	}
-	c.rec.Append(0, timeline.Body{Logs: &timeline.Logs{
-		Name: c.name, File: c.file, Offset: c.indexed, Bytes: c.offset - c.indexed, Lines: c.lines,
-	}})
-	c.indexed, c.lines = c.offset, 0
 }

@@ -16,12 +16,13 @@ import (
 type Owners struct {
 	redact func(args []string) []string // takes the secrets out of a command line
 	found  chan unowned
-	known  map[uint32]bool // by inode, unique on a host
+	known  map[string][]uint32 // by place, sorted: the sockets that are there and have been looked for
 }
 
 type unowned struct {
-	at     string // place
-	inodes []uint32
+	at     string
+	also   []string // as in timeline.Sockets
+	inodes []uint32 // unique on a host
 }
 
 // ownersEvery is the least time between two walks over the processes.
@@ -30,13 +31,13 @@ const ownersEvery = time.Second
 // NewOwners returns a source that Sockets tell of the sockets they see. Redact
 // takes the secrets out of the command lines that are recorded.
 func NewOwners(redact func(args []string) []string) *Owners {
-	return &Owners{redact: redact, found: make(chan unowned, 16), known: map[uint32]bool{}}
+	return &Owners{redact: redact, found: make(chan unowned, 16), known: map[string][]uint32{}}
 }
 
 // see is called with every record of sockets. Where the walk does not keep up,
 // the next record brings the same sockets again.
-func (o *Owners) see(at string, socks []sockstate.Socket) {
-	u := unowned{at: at}
+func (o *Owners) see(at string, also []string, socks []sockstate.Socket) {
+	u := unowned{at: at, also: also}
 	for _, s := range socks {
 		if s.Inode != 0 {
 			u.inodes = append(u.inodes, s.Inode)
@@ -88,12 +89,12 @@ func bounded(args []string) []string {
 // name records the owners of the sockets that are new, and reports whether it
 // had to look for any.
 func (o *Owners) name(rec *Recorder, u unowned) bool {
-	var fresh []uint32
-	for _, i := range u.inodes {
-		if !o.known[i] {
-			fresh = append(fresh, i)
-		}
-	}
+	slices.Sort(u.inodes)
+	fresh := slices.DeleteFunc(slices.Clone(u.inodes), func(i uint32) bool {
+		_, known := slices.BinarySearch(o.known[u.at], i)
+		return known
+	})
+	o.known[u.at] = u.inodes // also where nobody will be found: one walk a socket is enough
 	if len(fresh) == 0 {
 		return false
 	}
@@ -105,8 +106,7 @@ func (o *Owners) name(rec *Recorder, u unowned) bool {
 		return true
 	}
 	for _, i := range fresh {
-		o.known[i] = true // also where nobody may be seen: one walk a socket is enough
-		w := &timeline.Owner{At: u.at, Inode: i, Unreadable: own.Unreadable}
+		w := &timeline.Owner{At: u.at, Also: u.also, Inode: i, Unreadable: own.Unreadable}
 		if p, ok := own.ByInode[i]; ok {
 			p.Cmdline = o.redact(bounded(p.Cmdline))
 			w.Process = &p

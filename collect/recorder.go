@@ -43,8 +43,12 @@ type Recorder struct {
 	dir    string
 	ours   bool // dir was made by us
 	prefix string
+	began  time.Time
 	tl     *timeline.Writer
 	phases chan phase
+
+	unwritten unwritten
+	kept      ledger
 }
 
 // phase is a change of phase; kept is closed when its raw evidence is.
@@ -69,8 +73,10 @@ func Open(dir string, h timeline.Header, observe func(timeline.Record)) (*Record
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("make evidence folder: %w; name another with --evidence", err)
 	}
+	sweep(dir)
 	host(&h)
-	base := timeline.Prefix(h.Experiment, time.Now())
+	began := time.Now()
+	base := timeline.Prefix(h.Experiment, began)
 	for try := 1; ; try++ {
 		prefix := base
 		if try > 1 {
@@ -83,12 +89,13 @@ func Open(dir string, h timeline.Header, observe func(timeline.Record)) (*Record
 		if err != nil {
 			return nil, fmt.Errorf("%w; name a folder you may write to with --evidence", err)
 		}
-		return &Recorder{dir: dir, ours: missing != nil, prefix: prefix, tl: tl, phases: make(chan phase)}, nil
+		return &Recorder{dir: dir, ours: missing != nil, prefix: prefix, began: began, tl: tl, phases: make(chan phase)}, nil
 	}
 }
 
-// Append adds a record; took is how long the reading took.
-func (r *Recorder) Append(took time.Duration, b timeline.Body) { r.tl.Append(took, b) }
+// Append adds a record; took is how long the reading took. It returns the record's
+// number.
+func (r *Recorder) Append(took time.Duration, b timeline.Body) uint64 { return r.tl.Append(took, b) }
 
 // Fail records that a reading of the source could not be had.
 func (r *Recorder) Fail(source string, took time.Duration, err error) {
@@ -104,29 +111,6 @@ func (r *Recorder) Path(rest string) string { return filepath.Join(r.dir, r.Name
 // Prefix is the path that all files of the recording start with.
 func (r *Recorder) Prefix() string { return filepath.Join(r.dir, r.prefix) }
 
-// Save writes an evidence file as a whole, or not at all, and records it.
-func (r *Recorder) Save(rest, what string, data []byte) error {
-	path := r.Path(rest)
-	tmp := path + ".part"
-	if err := os.WriteFile(tmp, data, 0o640); err != nil {
-		os.Remove(tmp)
-		return fmt.Errorf("write evidence file: %w", err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		os.Remove(tmp)
-		return fmt.Errorf("write evidence file: %w", err)
-	}
-	r.Append(0, timeline.Body{File: &timeline.File{Name: r.Name(rest), What: what}})
-	return nil
-}
-
-// keepRaw is Save for a Witness: what fails is recorded.
-func (r *Recorder) keepRaw(source, rest, what string, data []byte) {
-	if err := r.Save(rest, what, data); err != nil {
-		r.Fail(source, 0, err)
-	}
-}
-
 // stamp names the moment in the file names of raw evidence.
 func stamp() string { return time.Now().UTC().Format("150405.000") }
 
@@ -134,12 +118,7 @@ func stamp() string { return time.Now().UTC().Format("150405.000") }
 // itself, and takes the last raw evidence when it is over. It returns the
 // script's error, or that of a source, which ends the script.
 func (r *Recorder) Run(ctx context.Context, script func(context.Context) error, sources ...Source) error {
-	var witnesses []Witness
-	for _, s := range sources {
-		if w, ok := s.(Witness); ok {
-			witnesses = append(witnesses, w)
-		}
-	}
+	asked := witnesses(sources)
 	// The sources outlive the script, even one that Ctrl-C ended, until the last
 	// raw evidence is kept.
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -147,7 +126,7 @@ func (r *Recorder) Run(ctx context.Context, script func(context.Context) error, 
 	for _, s := range sources {
 		group.Go(func() error { return s.Run(watching, r) })
 	}
-	group.Go(func() error { r.keepRegularly(watching, witnesses); return nil })
+	group.Go(func() error { r.keepRegularly(watching, asked); return nil })
 	group.Go(func() error {
 		defer stop()
 		err := script(ctx)
@@ -164,6 +143,18 @@ func (r *Recorder) Phase(name string) { r.ask(phase{name: name, kept: make(chan 
 func (r *Recorder) ask(p phase) {
 	r.phases <- p
 	<-p.kept
+}
+
+// phaseOf starts the phase that a drop mark tells of, unless ctx ends before.
+func (r *Recorder) phaseOf(ctx context.Context, drop string) {
+	name := During
+	if drop == timeline.DropEnd {
+		name = After
+	}
+	select {
+	case r.phases <- phase{name: name, kept: make(chan struct{})}:
+	case <-ctx.Done():
+	}
 }
 
 func (r *Recorder) keepRegularly(ctx context.Context, witnesses []Witness) {
@@ -188,6 +179,15 @@ func (r *Recorder) keepRegularly(ctx context.Context, witnesses []Witness) {
 	}
 }
 
+func witnesses(sources []Source) (out []Witness) {
+	for _, s := range sources {
+		if w, ok := s.(Witness); ok {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
 // keep asks every witness for its raw material, all at once: a hung endpoint
 // must not delay the others.
 func keep(ctx context.Context, r *Recorder, witnesses []Witness, phase string) {
@@ -199,7 +199,13 @@ func keep(ctx context.Context, r *Recorder, witnesses []Witness, phase string) {
 }
 
 // Close ends the timeline. The manifest is written after it, by Seal.
-func (r *Recorder) Close(end timeline.End) error { return r.tl.Close(end) }
+func (r *Recorder) Close(end timeline.End) error {
+	err := r.tl.Close(end)
+	if err != nil {
+		r.unwritten.note(err)
+	}
+	return err
+}
 
 // Seal writes the manifest over all files of the recording, and under sudo hands
 // them to the user who called it: the evidence may hold secrets, so it is not for
@@ -208,9 +214,8 @@ func (r *Recorder) Seal() error {
 	if _, err := timeline.WriteManifest(r.Prefix()); err != nil {
 		return err
 	}
-	uid, uerr := strconv.Atoi(os.Getenv("SUDO_UID"))
-	gid, gerr := strconv.Atoi(os.Getenv("SUDO_GID"))
-	if uerr != nil || gerr != nil || os.Geteuid() != 0 {
+	uid, gid, ok := caller()
+	if !ok {
 		return nil
 	}
 	files, err := timeline.Files(r.Prefix())
@@ -226,4 +231,11 @@ func (r *Recorder) Seal() error {
 		}
 	}
 	return nil
+}
+
+// caller is the user who called sudo.
+func caller() (uid, gid int, ok bool) {
+	uid, uerr := strconv.Atoi(os.Getenv("SUDO_UID"))
+	gid, gerr := strconv.Atoi(os.Getenv("SUDO_GID"))
+	return uid, gid, uerr == nil && gerr == nil && os.Geteuid() == 0
 }

@@ -32,7 +32,7 @@ type keeper struct{ kept chan string }
 func (k keeper) Run(ctx context.Context, _ *Recorder) error { <-ctx.Done(); return nil }
 
 func (k keeper) Keep(_ context.Context, rec *Recorder, phase string) {
-	rec.keepRaw("keeper", "raw-"+phase+"-"+stamp()+".log", "test", []byte(phase))
+	rec.keepRaw("raw-"+phase+"-"+stamp()+".log", "test", []byte(phase))
 	k.kept <- phase
 }
 

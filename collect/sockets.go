@@ -2,12 +2,14 @@ package collect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"halfopen/clock"
@@ -23,6 +25,7 @@ const foldFor = time.Second
 // Sockets reads the sockets of one namespace on the watched ports.
 type Sockets struct {
 	At    string // place
+	Where Where  // of the records; nil is At alone
 	NS    *netns.NS
 	Ports flow.Ports
 	Every time.Duration
@@ -32,8 +35,9 @@ type Sockets struct {
 	// Via is how to read: Auto, Diag or Procfs; empty is Auto. What is named must
 	// work, or the recording ends.
 	Via string
-	// Owners, where not nil, is told of the sockets.
+	// Owners and Onset, where not nil, are told of the sockets.
 	Owners *Owners
+	Onset  *Onset
 }
 
 // Run reads until ctx ends: by inet_diag, or from /proc where the kernel or the
@@ -46,14 +50,16 @@ func (s *Sockets) Run(ctx context.Context, rec *Recorder) error {
 	defer done()
 	f := fold[[]sockstate.Socket]{same: sameSockets}
 	f.emit = func(socks []sockstate.Socket, readings int, since, took time.Duration) {
+		at, also := s.Where.or(s.At)
 		rec.Append(took, timeline.Body{Sockets: &timeline.Sockets{
-			At: s.At, Via: via, Readings: readings, Since: since, Sockets: socks,
+			At: at, Also: also, Via: via, Readings: readings, Since: since, Sockets: kept(socks),
 		}})
 		if s.Owners != nil {
-			s.Owners.see(s.At, socks)
+			s.Owners.see(at, also, socks)
 		}
+		s.Onset.sockets(at, socks)
 	}
-	every(ctx, s.Every, func() {
+	often(ctx, s.Every, func() {
 		began := clock.Mono()
 		socks, err := read()
 		if err != nil {
@@ -64,6 +70,18 @@ func (s *Sockets) Run(ctx context.Context, rec *Recorder) error {
 	})
 	f.flush()
 	return nil
+}
+
+// kept is a copy for a record, which its observers may keep.
+func kept(socks []sockstate.Socket) []sockstate.Socket {
+	socks = slices.Clone(socks)
+	for i := range socks {
+		if info := socks[i].Info; info != nil {
+			mine := *info
+			socks[i].Info = &mine
+		}
+	}
+	return socks
 }
 
 // Ways to read sockets.
@@ -104,10 +122,8 @@ func (s *Sockets) readProc(rec *Recorder) ([]sockstate.Socket, error) {
 func (s *Sockets) own(socks []sockstate.Socket) []sockstate.Socket {
 	socks = slices.DeleteFunc(socks, func(k sockstate.Socket) bool { return k.Local.Addr() == s.Canary })
 	slices.SortFunc(socks, func(a, b sockstate.Socket) int {
-		if c := a.Local.Compare(b.Local); c != 0 {
-			return c
-		}
-		return a.Remote.Compare(b.Remote)
+		// Listeners may share an address.
+		return cmp.Or(a.Local.Compare(b.Local), a.Remote.Compare(b.Remote), cmp.Compare(a.Cookie, b.Cookie))
 	})
 	return socks
 }
@@ -125,8 +141,9 @@ func (s *Sockets) Keep(_ context.Context, rec *Recorder, phase string) {
 		rec.Fail(source, 0, err)
 		return
 	}
+	at, also := s.Where.or(s.At)
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "# rows of /proc/net/tcp and tcp6, place %s, ports %v\n", s.At, hexPorts(s.Ports))
+	fmt.Fprintf(&text, "# rows of /proc/net/tcp and tcp6, place %s, ports %v\n", strings.Join(append([]string{at}, also...), " and "), hexPorts(s.Ports))
 	text.Write(raw)
 	socks, _, err := sockstate.ReadProc(s.NS.ProcRoot(), s.Ports)
 	if err != nil {
@@ -141,7 +158,7 @@ func (s *Sockets) Keep(_ context.Context, rec *Recorder, phase string) {
 		}
 		text.Write(append(line, '\n'))
 	}
-	rec.keepRaw(source, fmt.Sprintf("sockets-%s-%s-%s.log", phase, stamp(), s.At), "socket table", text.Bytes())
+	rec.keepRaw(fmt.Sprintf("sockets-%s-%s-%s.log", phase, stamp(), at), "socket table", text.Bytes())
 }
 
 func hexPorts(ports flow.Ports) (out []string) {

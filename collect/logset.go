@@ -1,0 +1,82 @@
+package collect
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"halfopen/logtail"
+)
+
+// LogSet is what the logs of a recording have in common. The zero LogSet is the
+// table of patterns, and no positions.
+type LogSet struct {
+	// Positions, where set, say where each log goes on. They are brought to the disk
+	// after the copies: a line that counts as read is among the evidence.
+	Positions *logtail.Positions
+	Matcher   *logtail.Matcher // nil: the table of patterns alone
+
+	mu     sync.Mutex
+	copies []*logCopy
+	saved  time.Time
+	failed bool
+}
+
+// saveEvery is how often positions are brought to the disk.
+const saveEvery = 5 * time.Second
+
+// matcher is the table of patterns where no other was given.
+func (s *LogSet) matcher() *logtail.Matcher {
+	if s.Matcher != nil {
+		return s.Matcher
+	}
+	m, err := logtail.NewMatcher(nil)
+	if err != nil {
+		panic(err) // there is no rule that could be wrong
+	}
+	return m
+}
+
+// add takes a copy into the set, until it is closed and done is called.
+func (s *LogSet) add(ctx context.Context, rec *Recorder, c *logCopy) (done func()) {
+	if s.Positions == nil {
+		return func() {}
+	}
+	s.mu.Lock()
+	s.copies = append(s.copies, c)
+	s.mu.Unlock()
+	saving, stop := context.WithCancel(ctx)
+	var saver sync.WaitGroup
+	saver.Go(func() { every(saving, saveEvery, func() { s.save(rec, saveEvery/2) }) })
+	return func() {
+		stop()
+		saver.Wait()
+		s.mu.Lock()
+		s.copies = slices.DeleteFunc(s.copies, func(o *logCopy) bool { return o == c })
+		s.mu.Unlock()
+		s.save(rec, 0)
+	}
+}
+
+// save saves the positions, unless that was done within age.
+func (s *LogSet) save(rec *Recorder, age time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.saved) < age {
+		return
+	}
+	err := s.Positions.Save(func() error {
+		for _, c := range s.copies {
+			if err := c.flush(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	s.saved = time.Now()
+	if err != nil && !s.failed {
+		rec.Fail("positions of the logs", 0, err)
+	}
+	s.failed = err != nil
+}
