@@ -1,4 +1,4 @@
-# Targets: test (all tests, with a real Filebeat), lint, e2e, bench, fuzz.
+# Targets: test (all tests, with a real Filebeat), lint, e2e, bench, soak, fuzz.
 GO ?= go
 FUZZTIME ?= 30s
 
@@ -16,16 +16,27 @@ lint:
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@if command -v govulncheck >/dev/null; then govulncheck ./...; else echo "govulncheck is not installed: not run"; fi
 
-# Against rivals, among up to 90,000 sockets: eleven turns of each, and the recorder for eleven seconds.
+# Against rivals, among up to 90,000 sockets: eleven turns of each; the recorder, and 100 endpoints scraped, for eleven seconds each.
 bench:
-	$(GO) test -count=1 -run '^$$' -bench '^Benchmark(Rivals|Recorder)$$' -benchtime 11x ./sockstate ./collect
+	$(GO) test -count=1 -run '^$$' -bench '^Benchmark(Rivals|Recorder|Sample|Scrapes|Tail)$$' -benchtime 11x ./beatstats ./logtail ./sockstate ./collect
+	$(MAKE) bench-filebeat
+
+# Following a log against the real Filebeat bringing it to its file output; part of bench.
+bench-filebeat:
+	cd e2e && $(GO) test -count=1 -run '^$$' -bench '^BenchmarkFilebeat$$' -benchtime 1x -timeout 20m .
+
+# What takes long: recorders killed thousands of times; the tail against a random writer, 100,000 operations of each kind,
+# which overwrites the kernel's log, too.
+soak:
+	HALFOPEN_SOAK=1 $(GO) test -race -count=1 -timeout 60m -v -run '^Test(Kill|RecordKilled)$$' ./timeline ./cmd/halfopen
+	$(GO) test -count=1 -timeout 2h -run '^TestProperty|^TestKernelOverrun$$' ./logtail -logtail.ops 100000 -logtail.flood
 
 # Every fuzz target of every package, FUZZTIME each.
 fuzz:
 	@set -e; for pkg in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-			echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+			echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg; \
 		done; \
 	done
 
-.PHONY: test e2e lint bench fuzz
+.PHONY: test e2e lint bench bench-filebeat soak fuzz

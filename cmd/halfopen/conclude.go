@@ -11,8 +11,9 @@ import (
 	"halfopen/verdict"
 )
 
-// conclude ends a recording that ran until err, judges it from its file and seals
-// the evidence.
+// conclude ends a recording that ran until err, judges it from its files and seals
+// the evidence. What the disk did not take is judged from memory: a full disk must
+// not cost the verdict.
 func conclude(ctx context.Context, rec *collect.Recorder, err error) (verdict.Verdict, error) {
 	end := timeline.End{Reason: timeline.EndDone}
 	switch {
@@ -21,13 +22,12 @@ func conclude(ctx context.Context, rec *collect.Recorder, err error) (verdict.Ve
 	case err != nil:
 		end.Reason, end.Error = timeline.EndError, err.Error()
 	}
-	if err := rec.Close(end); err != nil {
+	_ = rec.Close(end) // Incomplete tells of it
+	whole, err := timeline.LoadWith(rec.Prefix()+timeline.Suffix, rec.Unwritten())
+	if err != nil {
 		return verdict.Verdict{}, err
 	}
-	v, err := judge(rec.Prefix() + timeline.Suffix)
-	if err != nil {
-		return v, err
-	}
+	v := verdict.Judge(whole, verdict.Defaults())
 	for _, f := range []struct {
 		rest string
 		json bool
@@ -36,19 +36,17 @@ func conclude(ctx context.Context, rec *collect.Recorder, err error) (verdict.Ve
 		if err != nil {
 			return v, err
 		}
-		if err := rec.Save(f.rest, "verdict", out); err != nil {
-			return v, err
-		}
+		rec.Save(f.rest, "verdict", out)
 	}
-	return v, rec.Seal()
+	return v, nil
 }
 
 // announce concludes a recording, prints its verdict, and returns it as an exit
-// code, or the error that ended the recording.
+// code, or the error that ended the recording or kept it from being whole.
 func announce(ctx context.Context, rec *collect.Recorder, err error, asJSON bool, stdout, stderr io.Writer) error {
 	v, cerr := conclude(ctx, rec, err)
 	if cerr != nil {
-		return errors.Join(err, cerr)
+		return errors.Join(err, rec.Incomplete(), cerr)
 	}
 	out, rerr := render(v, asJSON)
 	if rerr != nil {
@@ -57,9 +55,13 @@ func announce(ctx context.Context, rec *collect.Recorder, err error, asJSON bool
 	if _, werr := stdout.Write(out); werr != nil {
 		return fmt.Errorf("print verdict: %w", werr)
 	}
+	serr := rec.Seal()
 	fmt.Fprintf(stderr, "evidence: %s-*\n", rec.Prefix())
 	if err != nil && ctx.Err() == nil {
-		return err
+		return errors.Join(err, rec.Incomplete(), serr)
+	}
+	if bad := errors.Join(rec.Incomplete(), serr); bad != nil {
+		return bad
 	}
 	return answer(v)
 }

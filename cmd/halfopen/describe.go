@@ -17,11 +17,17 @@ func describeProgram(p discover.Program) string {
 	}
 	if c := p.Container; c != nil {
 		fmt.Fprintf(&b, ", container %s", c.Name)
+		if !c.Running {
+			b.WriteString(", which does not run: it is waited for")
+		}
 	}
 	b.WriteByte('\n')
 	line := func(what, is string) { fmt.Fprintf(&b, "  %-11s %s\n", what, is) }
 	for _, s := range p.Connections {
 		line("connection", fmt.Sprintf("%s %s", s.Flow, s.State))
+	}
+	if len(p.Connections) == 0 && p.PID != 0 && p.Role == discover.Shipper {
+		line("connection", "none to its ports now; where it should have one: --port")
 	}
 	for _, s := range p.Listeners {
 		if p.Ports.Has(s.Local.Port()) {
@@ -29,13 +35,13 @@ func describeProgram(p discover.Program) string {
 		}
 	}
 	if len(p.Stats) > 0 {
-		line("counters", p.Stats[0])
+		line("counters", discover.Redact(p.Stats[:1])[0])
 	}
 	if p.Config != "" {
 		line("settings", p.Config)
 	}
-	if len(p.Logs) > 0 {
-		line("log", p.Logs[0])
+	for _, l := range p.Logs {
+		line("log", l)
 	}
 	for _, w := range p.Why {
 		line("found by", w)

@@ -11,10 +11,13 @@ import (
 
 	"golang.org/x/term"
 
+	"halfopen/clock"
 	"halfopen/collect"
+	"halfopen/flow"
 	"halfopen/report"
 	"halfopen/sockstate"
 	"halfopen/timeline"
+	"halfopen/verdict"
 )
 
 // display shows a run while it goes on: one line that is rewritten on a
@@ -26,10 +29,12 @@ type display struct {
 
 	mu      sync.Mutex
 	shipper string // place whose state is shown
+	ports   flow.Ports
 	name    string // of the phase
 	until   time.Time
 	acked   *int64
 	pending *int64
+	meter   verdict.Meter
 	socket  *sockstate.Socket
 	canary  string
 	notable []string // lines to print above the live one
@@ -48,16 +53,12 @@ func newDisplay(out io.Writer, quiet bool) *display {
 	return d
 }
 
-// phase says what the run does from now on, and for how long.
-func (d *display) phase(name string, lasts time.Duration) {
+// phase says what the run does from now on, for how long, and what that is.
+func (d *display) phase(name string, lasts time.Duration, what string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.name, d.until = name, time.Now().Add(lasts)
-	d.notable = append(d.notable, map[string]string{
-		collect.Before: fmt.Sprintf("the path is open; deliveries are watched for %s", lasts),
-		collect.During: fmt.Sprintf("the path is cut for %s: every packet on the port is dropped, both ways", lasts),
-		collect.After:  fmt.Sprintf("the path carries new connections again, the old flow is forgotten; watching for %s", lasts),
-	}[name])
+	d.notable = append(d.notable, what)
 }
 
 // watch says that the run is a recording without phases; it lasts until it is
@@ -68,6 +69,9 @@ func (d *display) watch(lasts time.Duration) {
 		d.until = time.Now().Add(lasts)
 	}
 }
+
+// beside says that a command prints to the same terminal: no line is rewritten.
+func (d *display) beside() { d.tty = false }
 
 // print shows a text at once.
 func (d *display) print(text string) {
@@ -85,18 +89,19 @@ func (d *display) observe(r timeline.Record) {
 	defer d.mu.Unlock()
 	switch {
 	case r.Header != nil:
-		d.shipper = r.Header.Shipper()
+		d.shipper, d.ports = r.Header.Shipper(), r.Header.Ports
 	case r.Stats != nil && r.Stats.At == d.shipper:
+		d.meter.Add(r.Mono, r.N, r.Stats.Sample)
 		if v := r.Stats.Sample.Acked; v != nil {
 			d.acked = &v.N
 		}
 		if v := r.Stats.Sample.Pending; v != nil {
 			d.pending = &v.N
 		}
-	case r.Sockets != nil && r.Sockets.At == d.shipper:
+	case r.Sockets != nil && r.Sockets.Of(d.shipper):
 		d.socket = nil
 		for _, s := range r.Sockets.Sockets {
-			if s.State != sockstate.Listen && (d.socket == nil || s.State == sockstate.Established) {
+			if s.State != sockstate.Listen && d.ports.Has(s.Remote.Port()) && (d.socket == nil || s.State == sockstate.Established) {
 				d.socket = &s
 			}
 		}
@@ -105,10 +110,16 @@ func (d *display) observe(r timeline.Record) {
 		if !r.Canary.Passed {
 			d.canary = "path closed"
 		}
-	case r.Event != nil && r.Event.Name != "logstash": // whose log tells of every canary
+	case r.Event != nil && !r.Event.Past && r.Event.Name != "logstash": // whose log tells of every canary
 		d.notable = append(d.notable, r.Event.Name+"'s log: "+r.Event.Means)
+	case r.Party != nil && r.Party.Change == timeline.Restarted:
+		d.notable = append(d.notable, fmt.Sprintf("%s was restarted: %s", r.Party.Name, r.Party.How))
 	case r.Party != nil && r.Party.Change == timeline.Exited:
 		d.notable = append(d.notable, strings.TrimSuffix(fmt.Sprintf("%s exited: %s", r.Party.Name, r.Party.How), ": "))
+	case r.Mark != nil && r.Mark.Called != nil:
+		d.notable = append(d.notable, "mark: "+r.Mark.Text)
+	case r.Failure != nil && (r.Failure.Source == timeline.Recorder || strings.HasPrefix(r.Failure.Source, "evidence ")):
+		d.notable = append(d.notable, r.Failure.Source+": "+r.Failure.Error)
 	case r.Gap != nil:
 		d.notable = append(d.notable, fmt.Sprintf("lost %d of %s: %s", r.Gap.Lost, r.Gap.Source, r.Gap.Why))
 	}
@@ -168,7 +179,7 @@ func (d *display) line() string {
 	if !d.until.IsZero() {
 		part = append(part, fmt.Sprintf("%3.0fs left", max(0, time.Until(d.until)).Seconds()))
 	}
-	part = append(part, "acked "+orDash(d.acked), "pending "+orDash(d.pending))
+	part = append(part, "acked "+orDash(d.acked)+d.lastAck(), "pending "+orDash(d.pending)+d.oldest())
 	if s := d.socket; s != nil {
 		sock := s.State.String()
 		if s.Timer != sockstate.TimerOff {
@@ -185,6 +196,26 @@ func (d *display) line() string {
 		part = append(part, d.canary)
 	}
 	return strings.Join(part, " | ")
+}
+
+// lastAck is how fast acks came of late, and how long ago the last one did.
+func (d *display) lastAck() string {
+	l, ok := d.meter.Lag(clock.Mono())
+	switch {
+	case !ok || l.SinceAck == nil || l.SinceAck.AtLeast:
+		return ""
+	case len(l.Rates) == 0:
+		return fmt.Sprintf(" (%s ago)", report.Span(l.SinceAck.For))
+	}
+	return fmt.Sprintf(" (%.1f/s, %s ago)", l.Rates[0].PerSecond, report.Span(l.SinceAck.For))
+}
+
+// oldest is how long the first of the waiting events has waited.
+func (d *display) oldest() string {
+	if l, ok := d.meter.Lag(clock.Mono()); ok && l.Oldest != nil {
+		return fmt.Sprintf(" (oldest %s)", report.Span(l.Oldest.For))
+	}
+	return ""
 }
 
 func orDash(n *int64) string {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,7 +33,7 @@ const (
 	conntrackEvery = 100 * time.Millisecond
 	statsEvery     = time.Second
 	canaryEvery    = time.Second
-	dropsEvery     = time.Second
+	dropsEvery     = 100 * time.Millisecond // how well the first and the last packet are known
 	kernelEvery    = 5 * time.Second
 )
 
@@ -47,17 +46,28 @@ const (
 	statsReadyIn    = 5 * time.Second
 )
 
+// retries2File is that of the thread's network namespace.
+const retries2File = "/proc/sys/net/ipv4/tcp_retries2"
+
 // experiment is one run of the lab.
 type experiment struct {
-	opts     labOptions
-	bed      *lab.Bed
-	dir      string // of the parties
-	rec      *collect.Recorder
-	fault    *fault.Fault
-	receiver *lab.Party
-	shipper  *lab.Party
-	acked    atomic.Int64
-	show     *display
+	opts   labOptions
+	method labMethod
+	bed    *lab.Bed
+	dir    string // of the parties
+	rec    *collect.Recorder
+	table  *middlebox.Conntrack // of the router
+	fault  *fault.Fault         // nil: nothing is done to the path
+	lines  *lab.Generator
+
+	shipper, receiver *lab.Party
+	proxy             *lab.Party // nil: there is none
+	lives             partyLives
+	valve             *lab.Valve // in the receiver's output; nil: none
+	blocked           bool       // the valve is shut
+
+	acked atomic.Int64
+	show  *display
 }
 
 // runLab runs the experiment and prints its verdict.
@@ -65,8 +75,15 @@ func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) error {
 	for _, s := range lab.Sweep() {
 		fmt.Fprintf(stderr, "swept what a killed lab left behind: %s\n", report.Plain(s))
 	}
-	x := &experiment{opts: o, show: newDisplay(stderr, o.quiet)}
-	err := x.record(ctx)
+	if err := sweepFaults(stderr); err != nil {
+		fmt.Fprintf(stderr, "halfopen: %v\n", err)
+	}
+	method, err := labMethodNamed(o.method)
+	if err != nil {
+		return err
+	}
+	x := &experiment{opts: o, method: method, lives: make(partyLives, 8), show: newDisplay(stderr, o.quiet)}
+	err = x.record(ctx)
 	if x.rec == nil {
 		return err
 	}
@@ -79,13 +96,23 @@ func (x *experiment) record(ctx context.Context) (err error) {
 		return err
 	}
 	defer x.bed.Close()
+	if x.opts.retries2 > 0 {
+		if err := x.bed.Shipper.Do(func() error { return os.WriteFile(retries2File, []byte(strconv.Itoa(x.opts.retries2)), 0) }); err != nil {
+			return fmt.Errorf("set tcp_retries2 of the shipper's namespace: %w", err)
+		}
+	}
 	if x.dir, err = lab.WorkDir(); err != nil {
 		return err
 	}
 	defer os.RemoveAll(x.dir)
+	x.lines = &lab.Generator{Path: filepath.Join(x.dir, "input.log"), Rate: x.opts.rate}
+	if x.method.name == "f-ack0" {
+		x.valve = &lab.Valve{}
+	}
 	if x.rec, err = collect.Open(x.opts.evidence, x.header(), x.observe); err != nil {
 		return err
 	}
+	x.opts.config.keep(x.rec)
 	sources, done, err := x.sources()
 	defer done()
 	if err != nil {
@@ -95,8 +122,39 @@ func (x *experiment) record(ctx context.Context) (err error) {
 	if err := x.startParties(ctx); err != nil {
 		return err
 	}
-	err = x.rec.Run(ctx, x.script, append(sources, partyLife{x.receiver}, partyLife{x.shipper})...)
-	return errors.Join(err, x.undo())
+	marks, _ := openMarks(x.rec, false, x.show.out)
+	sources = slices.Concat(sources, marks, []collect.Source{x.lives})
+	err = errors.Join(x.rec.Run(ctx, x.script, sources...), x.undo())
+	x.stopParties() // the receiver's output is whole then
+	x.delivered()
+	return err
+}
+
+// delivered keeps what came of the generated lines with the evidence.
+func (x *experiment) delivered() {
+	d, err := lab.Delivered(x.receiver.Log, x.lines.Lines())
+	if err != nil {
+		x.rec.Fail("delivery", 0, err)
+		return
+	}
+	if d.Once == 0 && x.opts.receiverCmd != "" {
+		return // it prints no lines, or they can't be told
+	}
+	text, err := report.JSON(d)
+	if err != nil {
+		x.rec.Fail("delivery", 0, err)
+		return
+	}
+	x.rec.Save("delivery.json", "lines that arrived, twice or not at all", text)
+	x.show.print(fmt.Sprintf("of %d lines %d arrived, %d of them more than once; %d are missing between others, %d wait", d.Written, d.Once, d.Doubled, d.Lost, d.Waiting))
+}
+
+// every is how often something is read.
+func (x *experiment) every(d time.Duration) time.Duration {
+	if x.opts.calm {
+		return min(10*d, time.Second)
+	}
+	return d
 }
 
 func (x *experiment) observe(r timeline.Record) {
@@ -107,10 +165,13 @@ func (x *experiment) observe(r timeline.Record) {
 }
 
 func (x *experiment) header() timeline.Header {
-	canary := lab.CanaryAddr
+	canary, method := lab.CanaryAddr, x.method.name
+	if x.method.rules == nil && x.method.act != nil {
+		method = "" // nothing is done to the path
+	}
 	return timeline.Header{
-		Tool: "halfopen " + version, Experiment: x.opts.experiment, Command: discover.Redact(os.Args), Method: x.opts.method,
-		Ports: flow.NewPorts(shipPort), Canary: &canary,
+		Tool: "halfopen " + version, Experiment: x.opts.experiment, Command: discover.Redact(os.Args), Method: method,
+		Ports: x.ports(), Canary: &canary,
 		Places: []timeline.Place{
 			collect.Place(timeline.Shipper, timeline.Shipper, x.bed.Shipper),
 			collect.Place(timeline.Router, timeline.Router, x.bed.Router),
@@ -128,16 +189,17 @@ func (x *experiment) sources() (sources []collect.Source, done func(), err error
 			c()
 		}
 	}
-	ports := flow.NewPorts(shipPort)
-	table, err := middlebox.OpenConntrack(x.bed.Router, ports)
-	if err != nil {
+	ports := x.ports()
+	if x.table, err = middlebox.OpenConntrack(x.bed.Router, ports); err != nil {
 		return nil, done, err
 	}
-	closers = append(closers, func() { table.Close() })
-	if x.fault, err = fault.Open(fault.Config{NS: x.bed.Router, Ports: ports, Conntrack: table}); err != nil {
-		return nil, done, err
+	closers = append(closers, func() { x.table.Close() })
+	if x.method.rules != nil {
+		if x.fault, err = fault.Open(x.faultConfig()); err != nil {
+			return nil, done, err
+		}
+		closers = append(closers, func() { x.fault.Close() })
 	}
-	closers = append(closers, func() { x.fault.Close() })
 	filebeat, err := beatstats.NewClient(x.bed.Shipper, shipperStats, 0)
 	if err != nil {
 		return nil, done, err
@@ -148,151 +210,94 @@ func (x *experiment) sources() (sources []collect.Source, done func(), err error
 		return nil, done, err
 	}
 	closers = append(closers, logstash.Close)
-	owners := collect.NewOwners(discover.Redact)
-	to := netip.AddrPortFrom(lab.ReceiverAddr, shipPort)
-	return []collect.Source{
-		&collect.Sockets{At: timeline.Shipper, NS: x.bed.Shipper, Ports: ports, Every: socketsEvery, Canary: lab.CanaryAddr, Owners: owners},
-		&collect.Sockets{At: timeline.Receiver, NS: x.bed.Receiver, Ports: ports, Every: socketsEvery, Owners: owners},
+	logs := logPlan{from: logtail.FromBeginning, set: &collect.LogSet{Matcher: x.opts.config.matcher}}
+	owners, onset := collect.NewOwners(discover.Redact), collect.NewOnset()
+	sources = []collect.Source{
+		&collect.Sockets{At: timeline.Shipper, NS: x.bed.Shipper, Ports: ports, Every: x.every(socketsEvery), Canary: lab.CanaryAddr, Owners: owners, Onset: onset},
+		&collect.Sockets{At: timeline.Receiver, NS: x.bed.Receiver, Ports: ports, Every: x.every(socketsEvery), Owners: owners},
 		owners,
+		onset,
 		&collect.Destroyed{At: timeline.Shipper, NS: x.bed.Shipper, Ports: ports, Canary: lab.CanaryAddr},
 		&collect.Destroyed{At: timeline.Receiver, NS: x.bed.Receiver, Ports: ports},
-		&collect.Conntrack{At: timeline.Router, Table: table, Every: conntrackEvery, Canary: lab.CanaryAddr},
-		&collect.Drops{At: timeline.Router, Fault: x.fault, Every: dropsEvery},
-		&collect.Stats{At: timeline.Shipper, Name: "filebeat", Endpoint: shipperStats, Client: filebeat, Every: statsEvery, Paths: []string{"/", "/stats"}},
-		&collect.Stats{At: timeline.Receiver, Name: "logstash", Endpoint: receiverStats, Client: logstash, Every: statsEvery, Paths: []string{"/_node/stats"}},
-		&collect.Logs{Name: "filebeat", Path: filepath.Join(x.dir, "filebeat.log"), From: logtail.FromBeginning},
-		&collect.Logs{Name: "logstash", Path: filepath.Join(x.dir, "logstash.log"), From: logtail.FromBeginning},
-		&collect.Canary{NS: x.bed.Shipper, From: lab.CanaryAddr, To: to, Every: canaryEvery},
+		&collect.Conntrack{At: timeline.Router, Table: x.table, Every: x.every(conntrackEvery), Canary: lab.CanaryAddr},
+		&collect.Stats{At: timeline.Shipper, Name: "filebeat", Client: filebeat, Every: statsEvery, Paths: []string{"/", "/stats"}, Onset: onset},
+		&collect.Stats{At: timeline.Receiver, Name: "logstash", Client: logstash, Every: statsEvery, Paths: []string{"/_node/stats"}, Onset: onset},
+		logs.log("filebeat", filepath.Join(x.dir, "filebeat.log"), ""),
+		logs.log("logstash", filepath.Join(x.dir, "logstash.log"), ""),
+		&collect.Canary{NS: x.bed.Shipper, From: lab.CanaryAddr, To: x.target(), Every: canaryEvery},
 		&collect.Kernel{At: timeline.Shipper, NS: x.bed.Shipper, Every: kernelEvery},
 		collect.Clock{Every: time.Second},
-		generator{path: x.input(), rate: x.opts.rate},
+		growth{x.lines},
 		x.show,
-	}, done, nil
+	}
+	if x.fault != nil {
+		sources = append(sources, &collect.Drops{At: x.method.place(), Fault: x.fault, Every: x.every(dropsEvery)})
+	}
+	if x.method.proxied {
+		sources = append(sources,
+			&collect.Sockets{At: timeline.Router, NS: x.bed.Router, Ports: ports, Every: x.every(socketsEvery), Canary: lab.CanaryAddr},
+			logs.log("proxy", filepath.Join(x.dir, "proxy.log"), ""))
+	}
+	logs.from = logtail.FromNow // the kernel's past is not the experiment's
+	return append(sources, logs.begin(x.rec)...), done, nil
 }
 
-func (x *experiment) input() string { return filepath.Join(x.dir, "input.log") }
-
-// generator is the growing log; it is no reading, but it lives as long as they.
-type generator struct {
-	path string
-	rate int
+// faultConfig is the method's fault, in the bed.
+func (x *experiment) faultConfig() fault.Config {
+	cfg := fault.Config{
+		NS: x.place(x.method.place()), Method: *x.method.rules, Hook: x.method.hook, Ways: fault.Ways(x.opts.ways), Ports: x.ports(),
+		Interface: x.method.iface, Loss: float64(x.opts.loss),
+	}
+	if x.method.rules.Forgets() {
+		cfg.Conntrack = x.table
+	}
+	if x.method.rules.Name == fault.Idle.Name {
+		cfg.Idle = x.opts.idle
+	}
+	return cfg
 }
 
-func (g generator) Run(ctx context.Context, _ *collect.Recorder) error {
-	return lab.Generate(ctx, g.path, g.rate)
+// place is a namespace of the bed.
+func (x *experiment) place(role string) *netns.NS {
+	switch role {
+	case timeline.Shipper:
+		return x.bed.Shipper
+	case timeline.Receiver:
+		return x.bed.Receiver
+	}
+	return x.bed.Router
 }
 
-func (x *experiment) startParties(ctx context.Context) error {
-	host, port, _ := strings.Cut(shipperStats, ":")
-	statsPort, err := flow.ParsePort(port)
-	if err != nil {
-		return err
-	}
-	receiver := fmt.Sprintf("%s:%d", lab.ReceiverAddr, shipPort)
-	yml := lab.FilebeatYML(lab.FilebeatSettings{
-		Input: x.input(), Receiver: receiver, Timeout: x.opts.shipperTimeout, Pipelining: x.opts.pipelining,
-		Queue: queueEvents, StatsHost: host, StatsPort: statsPort, Dir: filepath.Join(x.dir, "shipper"),
-	})
-	ymlPath := filepath.Join(x.dir, "filebeat.yml")
-	if err := os.WriteFile(ymlPath, yml, 0o600); err != nil { // Filebeat refuses a file that others may write
-		return fmt.Errorf("write filebeat.yml: %w", err)
-	}
-	if x.opts.filebeat != "" {
-		x.show.print("filebeat.yml:\n" + string(yml))
-	}
-	if err := x.settings(yml); err != nil {
-		return err
-	}
-	for _, dir := range []string{"shipper", "receiver"} {
-		if err := os.Mkdir(filepath.Join(x.dir, dir), 0o700); err != nil {
-			return fmt.Errorf("make work folder: %w", err)
-		}
-	}
-	x.receiver, err = x.start("logstash", timeline.Receiver, x.opts.receiverCommand(), []string{
-		lab.EnvListen + "=:" + strconv.Itoa(shipPort), lab.EnvStats + "=" + receiverStats,
-		lab.EnvClientTimeout + "=" + x.opts.clientTimeout.String(),
-	})
-	if err != nil {
-		return err
-	}
-	ready, cancel := context.WithTimeoutCause(ctx, receiverReadyIn, fmt.Errorf("it did not listen on port %d (%s in the kernel's spelling) within %s", shipPort, flow.Hex(shipPort), receiverReadyIn))
-	defer cancel()
-	if err := x.receiver.Await(ready, func() bool { return listens(x.bed.Receiver, shipPort) }); err != nil {
-		return err
-	}
-	x.shipper, err = x.start("filebeat", timeline.Shipper, x.opts.shipperCommand(ymlPath), []string{
-		lab.EnvInput + "=" + x.input(), lab.EnvReceiver + "=" + receiver, lab.EnvStats + "=" + shipperStats,
-		lab.EnvTimeout + "=" + x.opts.shipperTimeout.String(), lab.EnvPipelining + "=" + strconv.Itoa(x.opts.pipelining),
-		lab.EnvQueue + "=" + strconv.Itoa(queueEvents), lab.EnvStatsShape + "=" + x.opts.statsShape, lab.EnvFilebeatYML + "=" + ymlPath,
-	})
-	if err != nil {
-		return err
-	}
-	// The first raw evidence should have the shipper's counters; one that serves
-	// none, or ends at once, is recorded all the same.
-	soon, cancel := context.WithTimeout(ctx, statsReadyIn)
-	defer cancel()
-	_ = x.shipper.Await(soon, func() bool { return listens(x.bed.Shipper, statsPort) })
-	return ctx.Err()
-}
+func (x *experiment) ports() flow.Ports { return x.opts.ports.set() }
+
+// growth is the generated log; it is no reading, but it lives as long as they.
+type growth struct{ *lab.Generator }
+
+func (g growth) Run(ctx context.Context, _ *collect.Recorder) error { return g.Generator.Run(ctx) }
 
 // settings keeps filebeat.yml with the evidence and records what the lint says.
 func (x *experiment) settings(yml []byte) error {
-	if err := x.rec.Save("filebeat.yml", "settings of the shipper", yml); err != nil {
-		return err
-	}
+	x.rec.Save("filebeat.yml", "settings of the shipper", yml)
 	parsed, err := beatstats.ParseSettings(strings.NewReader(string(yml)))
 	if err != nil {
 		return err
 	}
 	timeout := x.opts.shipperTimeout
 	x.rec.Append(0, timeline.Body{Settings: &timeline.Settings{
-		Name: "filebeat", File: x.rec.Name("filebeat.yml"), Timeout: &timeout, Findings: beatstats.Lint(parsed),
+		Name: "filebeat", File: x.rec.Name("filebeat.yml"), Timeout: &timeout, Findings: beatstats.LintContext(parsed, x.lintEnvironment()),
 	}})
 	return nil
 }
 
-func (x *experiment) start(name, role string, args, env []string) (*lab.Party, error) {
-	ns := x.bed.Shipper
-	if role == timeline.Receiver {
-		ns = x.bed.Receiver
+// lintEnvironment is what decides together with the shipper's settings: all of it
+// is known here.
+func (x *experiment) lintEnvironment() beatstats.Environment {
+	var sys *sockstate.Sysctls
+	if s, err := sockstate.ReadSysctls(x.bed.Shipper); err == nil {
+		sys = &s
 	}
-	p := &lab.Party{Name: name, Role: role, Args: args, Log: filepath.Join(x.dir, name+".log")}
-	if err := lab.StartParty(ns, p, append(env, lab.EnvDir+"="+filepath.Join(x.dir, role))); err != nil {
-		return nil, err
-	}
-	x.rec.Append(0, timeline.Body{Party: &timeline.Party{Name: name, At: role, Change: timeline.Started, PID: p.PID, Command: args, ByUs: true}})
-	return p, nil
-}
-
-// listens looks for a listener in a namespace.
-func listens(ns *netns.NS, port uint16) bool {
-	socks, _, err := sockstate.ReadProc(ns.ProcRoot(), flow.NewPorts(port))
-	return err == nil && slices.ContainsFunc(socks, func(s sockstate.Socket) bool { return s.State == sockstate.Listen })
-}
-
-func (x *experiment) stopParties() {
-	for _, p := range []*lab.Party{x.shipper, x.receiver} {
-		if p != nil {
-			p.Stop()
-		}
-	}
-	lab.EndChildren()
-}
-
-func (o labOptions) receiverCommand() []string {
-	if o.receiverCmd != "" {
-		return []string{"/bin/sh", "-c", o.receiverCmd}
-	}
-	return []string{"/proc/self/exe", "lab-receiver"}
-}
-
-func (o labOptions) shipperCommand(yml string) []string {
-	switch {
-	case o.shipperCmd != "":
-		return []string{"/bin/sh", "-c", o.shipperCmd}
-	case o.filebeat != "":
-		return []string{o.filebeat, "-e", "--strict.perms=false", "-c", yml}
-	}
-	return []string{"/proc/self/exe", "lab-shipper"}
+	env := lintEnvironment("the shipper's namespace", sys)
+	rate := float64(x.opts.rate)
+	env.EventsPerSecond, env.ClientInactivityTimeout, env.InactivityFrom = &rate, &x.opts.clientTimeout, "--client-timeout"
+	return env
 }

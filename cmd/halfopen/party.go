@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"halfopen/lab"
 	"halfopen/lab/receiver"
 	"halfopen/lab/shipper"
 )
@@ -19,7 +20,10 @@ func newParty(name string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
-			if name == "lab-shipper" {
+			switch name {
+			case "lab-proxy":
+				return lab.Proxy(ctx, os.Getenv(lab.EnvListen), os.Getenv(lab.EnvReceiver), cmd.OutOrStdout())
+			case "lab-shipper":
 				cfg, err := shipper.FromEnv(os.Getenv)
 				if err != nil {
 					return err

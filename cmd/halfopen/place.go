@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -30,6 +32,9 @@ func (p *portFlag) Type() string { return "port" }
 
 func (p *portFlag) String() string { return fmt.Sprint([]uint16(p.set())) }
 
+// asked is the ports that were asked for, nil if none.
+func (p *portFlag) asked() flow.Ports { return p.ports }
+
 // set is the ports that were asked for, 5044 if none.
 func (p *portFlag) set() flow.Ports {
 	if len(p.ports) == 0 {
@@ -41,11 +46,32 @@ func (p *portFlag) set() flow.Ports {
 // hint speaks up for a port that is one hexadecimal digit off.
 func (p *portFlag) hint(out io.Writer) {
 	for _, port := range p.ports {
-		if near, ok := flow.NearMiss(port); ok {
+		if near, ok := flow.NearMiss(port); ok && !p.ports.Has(near) {
 			fmt.Fprintf(out, "halfopen: port %d is %s in the kernel's spelling, one digit from %s, which is %d: is that the one you mean?\n",
 				port, flow.Hex(port), flow.Hex(near), near)
 		}
 	}
+}
+
+// pidFlag is --pid, 0 where it is not given.
+type pidFlag int
+
+func (p *pidFlag) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n <= 0 {
+		return errors.New("want a process id, 1 or more")
+	}
+	*p = pidFlag(n)
+	return nil
+}
+
+func (p *pidFlag) Type() string { return "pid" }
+
+func (p *pidFlag) String() string {
+	if *p == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(*p))
 }
 
 // placeFlags name the network namespace to look into; none of them is the
@@ -58,7 +84,7 @@ type placeFlags struct {
 
 func (p *placeFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&p.netns, "netns", "", "look into this network namespace: a path such as /run/netns/NAME")
-	f.IntVar(&p.pid, "pid", 0, "look into the network namespace of this process")
+	f.Var((*pidFlag)(&p.pid), "pid", "look into the network namespace of this process")
 	f.StringVar(&p.container, "container", "", "look into the network namespace of this container, by name or id")
 }
 
@@ -80,13 +106,24 @@ func (p placeFlags) open(ctx context.Context, warn io.Writer) (*view, error) {
 		v.root = v.ns.ProcRoot()
 	case errors.Is(err, os.ErrPermission) && v.root != "":
 		// The tables of a process of one's own can be read from outside.
-		fmt.Fprintf(warn, "halfopen: %v: that takes CAP_SYS_ADMIN; reading %s/net/tcp instead, without tcp_info\n", err, v.root)
-	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("%w: that takes CAP_SYS_ADMIN: run as root", err)
+		fmt.Fprintf(warn, "halfopen: %v; reading %s/net/tcp instead, without tcp_info\n", notEntered(err), v.root)
 	default:
-		return nil, err
+		return nil, notEntered(err)
 	}
 	return v, nil
+}
+
+// notEntered adds to the error of netns.Open what to do.
+func notEntered(err error) error {
+	switch {
+	case errors.Is(err, syscall.EINVAL):
+		return fmt.Errorf("%w: it is no network namespace", err)
+	case !errors.Is(err, os.ErrPermission):
+		return err
+	case os.Geteuid() == 0:
+		return fmt.Errorf("%w: that takes CAP_SYS_ADMIN and CAP_SYS_PTRACE, and all rights that the process in there has", err)
+	}
+	return fmt.Errorf("%w: that takes CAP_SYS_ADMIN and CAP_SYS_PTRACE: run as root", err)
 }
 
 func (p placeFlags) find(ctx context.Context) (v *view, path string, err error) {
@@ -99,8 +136,6 @@ func (p placeFlags) find(ctx context.Context) (v *view, path string, err error) 
 	switch {
 	case given > 1:
 		return nil, "", usage("--netns, --pid and --container each name the place: give one")
-	case p.pid < 0:
-		return nil, "", usage("--pid %d: want a process id", p.pid)
 	case p.netns != "":
 		return &view{name: "network namespace " + p.netns}, p.netns, nil
 	case p.pid != 0:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"halfopen/beatstats"
 	"halfopen/collect"
@@ -22,16 +23,20 @@ type recordOptions struct {
 	ports                portFlag
 	pids                 []int
 	containers, netns    []string
-	stats, logs          []string
+	stats                []string
+	logs                 logFlags
+	config               configFlag
 	sockets              string
 	lasts                time.Duration
+	limits               limitFlags
+	beside               beside
 	quiet, json          bool
 }
 
 func newRecord() *cobra.Command {
 	var o recordOptions
 	cmd := &cobra.Command{
-		Use:   "record",
+		Use:   "record [-- COMMAND...]",
 		Short: "Record the log shippers and receivers of this host, and judge what was seen",
 		Long: `record finds Filebeat, Logstash, Fluentd, Fluent Bit and Vector on this host by itself, with
 their network namespaces, connections, counters and logs, says what it found, and records
@@ -44,13 +49,32 @@ shipper and its receiver stand side by side in one recording.
 Looking into another network namespace takes CAP_SYS_ADMIN; "halfopen doctor" says which
 rights are missing here and what each would add.
 
+` + besideHelp + `
+
+` + logHelp + `
+
+` + configHelp + `
+
+A recording of weeks is cut into segments (--max-size) that are compressed when they are
+closed; --keep bounds what stays.
+
 ` + exitHelp,
 		Example: `  sudo halfopen record                                    # whatever ships logs here
   sudo halfopen record --container filebeat --container logstash --for 10m
-  sudo halfopen record --pid 1234 --port 24224 --stats 127.0.0.1:24220`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  sudo halfopen record -- ./experiment.sh                 # which may call "halfopen mark --drop-start"
+  sudo halfopen record --keep 14d/2G                      # for weeks
+  sudo halfopen record --pid 1234 --port 24224 --stats 127.0.0.1:24220
+  sudo halfopen record --log 'filebeat=/var/log/filebeat/*.ndjson' --log journal:logstash.service
+  sudo halfopen record --config /etc/halfopen.yml --resume`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.config.apply(cmd); err != nil {
+				return err
+			}
 			if err := o.check(); err != nil {
+				return err
+			}
+			if err := o.beside.take(args, cmd.ArgsLenAtDash(), o.lasts); err != nil {
 				return err
 			}
 			o.ports.hint(cmd.ErrOrStderr())
@@ -59,26 +83,36 @@ rights are missing here and what each would add.
 			return runRecord(ctx, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	f := cmd.Flags()
-	f.SortFlags = false
+	cmd.Flags().SortFlags = false
+	o.add(cmd.Flags())
+	return cmd
+}
+
+func (o *recordOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&o.evidence, "evidence", defaultEvidence, "folder for the recording")
 	f.StringVar(&o.experiment, "experiment", "halfopen-nat", "first part of the names of all files")
 	f.Var(&o.ports, "port", "port of the connections; repeats")
+	f.Lookup("port").DefValue = "those that the programs use, else 5044"
 	f.IntSliceVar(&o.pids, "pid", nil, "watch this process; repeats")
 	f.StringArrayVar(&o.containers, "container", nil, "watch this container, by name or id; repeats")
 	f.StringArrayVar(&o.netns, "netns", nil, "watch this network namespace, by path; repeats")
 	f.StringArrayVar(&o.stats, "stats", nil, "endpoint of the counters, where it is not found; one for each place, in order")
-	f.StringArrayVar(&o.logs, "log", nil, "log file, where it is not found; one for each place, in order")
+	o.logs.add(f)
+	o.config.add(f)
 	f.StringVar(&o.sockets, "sockets", collect.Auto, "how sockets are read: diag (inet_diag), procfs (/proc/net/tcp), auto")
 	f.DurationVar(&o.lasts, "for", 0, "stop after so long; 0s: at Ctrl-C")
+	o.limits.add(f)
+	o.beside.add(f)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
 	f.BoolVar(&o.json, "json", false, "print the verdict as JSON")
-	return cmd
 }
 
 func (o *recordOptions) check() error {
 	if err := timeline.CheckExperiment(o.experiment); err != nil {
 		return usageError{err}
+	}
+	if err := o.limits.check(); err != nil {
+		return err
 	}
 	if o.lasts < 0 {
 		return usage("--for %s: want 0s or more", o.lasts)
@@ -96,45 +130,86 @@ func (o *recordOptions) check() error {
 			return usage("--pid %d: want a process id", p)
 		}
 	}
-	return nil
+	return o.logs.check()
 }
 
 func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) error {
-	subjects, err := findSubjects(ctx, o)
+	if err := o.logs.require(ctx); err != nil {
+		return err
+	}
+	subjects, skipped, err := findSubjects(ctx, o)
 	if err != nil {
 		return err
 	}
-	if n := max(len(o.stats), len(o.logs)); n > len(subjects) {
-		return usage("--stats and --log go with the places in order: %d are given, for %d places", n, len(subjects))
+	o.ports.ports = portsOf(o, subjects)
+	if n := len(o.stats); n > len(subjects) {
+		return usage("--stats goes with the places in order: %d are given, for %d places", n, len(subjects))
+	}
+	if err := o.logs.share(subjects); err != nil {
+		return err
+	}
+	for _, why := range skipped {
+		fmt.Fprintf(stderr, "halfopen: not watched: %s\n", why)
+	}
+	for _, spec := range o.logs.specs {
+		warnLog(spec.path, stderr)
 	}
 	if !o.quiet {
 		for _, s := range subjects {
-			fmt.Fprint(stderr, describeProgram(s.program))
+			fmt.Fprint(stderr, describeProgram(s.withLogs()))
 		}
+		fmt.Fprintf(stderr, "sockets are watched on ports %s, at either end\n", o.ports.String())
 		fmt.Fprintln(stderr, "to watch something else: --pid, --container, --netns, --port, --stats, --log")
+	}
+	logs, err := o.logs.plan(o.evidence, o.config.matcher)
+	if err != nil {
+		return err
 	}
 	show := newDisplay(stderr, o.quiet)
 	rec, err := collect.Open(o.evidence, recordHeader(o, subjects), show.observe)
 	if err != nil {
 		return err
 	}
+	rec.Limit(o.limits.limits)
+	o.config.keep(rec)
+	var programs []discover.Program
+	for _, s := range subjects {
+		programs = append(programs, s.program)
+	}
+	pipelines := pipelinesOf(programs)
 	for _, s := range subjects {
 		if cfg := s.program.Settings; cfg != nil {
 			timeout := cfg.OutputTimeout()
-			rec.Append(0, timeline.Body{Settings: &timeline.Settings{Name: s.name, File: s.program.Config, Timeout: &timeout, Findings: beatstats.Lint(*cfg)}})
+			rec.Append(0, timeline.Body{Settings: &timeline.Settings{Name: s.name, File: s.program.Config, Timeout: &timeout, Findings: beatstats.LintContext(*cfg, facing(lintEnvironment("the place of "+s.name, s.place.Sysctls), *cfg, pipelines))}})
 		}
 	}
 	owners := collect.NewOwners(discover.Redact)
-	sources := []collect.Source{collect.Clock{Every: time.Second}, owners, show}
+	onset := collect.NewOnset()
+	sources := []collect.Source{collect.Clock{Every: time.Second}, owners, onset, show}
+	all := collect.NewNamespaces(recordPlaces(subjects))
 	for _, s := range subjects {
-		sources = append(sources, s.source(o, owners))
+		sources = append(sources, s.source(o, all, owners, onset, logs))
 	}
+	sources = append(sources, logs.begin(rec)...)
 	show.watch(o.lasts)
-	err = rec.Run(ctx, func(ctx context.Context) error { return lastsFor(ctx, o.lasts) }, sources...)
-	if o.lasts == 0 && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+	if o.beside.args != nil {
+		show.beside()
+	}
+	marks, socket := openMarks(rec, true, stderr)
+	err = rec.Run(ctx, func(ctx context.Context) error {
+		if o.beside.args == nil {
+			return lastsFor(ctx, o.lasts)
+		}
+		out := stdout
+		if o.json {
+			out = stderr
+		}
+		return o.beside.run(ctx, rec, socket, out, stderr)
+	}, append(sources, marks...)...)
+	if o.lasts == 0 && o.beside.args == nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = nil // Ctrl-C is how a recording without --for ends
 	}
-	return announce(ctx, rec, err, o.json, stdout, stderr)
+	return o.beside.passOn(announce(ctx, rec, err, o.json, stdout, stderr), stderr)
 }
 
 // lastsFor waits for d, or for Ctrl-C where d is 0.
@@ -147,9 +222,14 @@ func lastsFor(ctx context.Context, d time.Duration) error {
 }
 
 func recordHeader(o recordOptions, subjects []*subject) timeline.Header {
-	h := timeline.Header{Tool: "halfopen " + version, Experiment: o.experiment, Command: discover.Redact(os.Args), Ports: o.ports.set()}
-	for _, s := range subjects {
-		h.Places = append(h.Places, s.place())
+	return timeline.Header{
+		Tool: "halfopen " + version, Experiment: o.experiment, Command: discover.Redact(os.Args), Ports: o.ports.set(), Places: recordPlaces(subjects),
 	}
-	return h
+}
+
+func recordPlaces(subjects []*subject) (places []timeline.Place) {
+	for _, s := range subjects {
+		places = append(places, s.place)
+	}
+	return places
 }

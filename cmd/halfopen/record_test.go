@@ -97,33 +97,3 @@ func (r *labRun) pid(arg string) (pid int) {
 	}
 	return pid
 }
-
-// The doctor's answer depends on the host, its questions do not.
-func TestDoctor(t *testing.T) {
-	cmd := exec.Command(binary, "doctor", "--json")
-	out, _ := cmd.Output()
-	if code := cmd.ProcessState.ExitCode(); code != exitOK && code != exitInconclusive {
-		t.Fatalf("exit code %d\n%s", code, out)
-	}
-	var d struct {
-		Programs []struct{ Kind string }
-		Checks   []struct {
-			Name, Adds string
-			OK         bool
-		}
-	}
-	if err := json.Unmarshal(out, &d); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if (cmd.ProcessState.ExitCode() == exitOK) != (len(d.Programs) > 0) {
-		t.Errorf("exit code %d with %d programs", cmd.ProcessState.ExitCode(), len(d.Programs))
-	}
-	for _, c := range d.Checks {
-		if c.Adds == "" || !c.OK {
-			t.Errorf("check %+v: the tests run as root, on a kernel that has all", c)
-		}
-	}
-	if len(d.Checks) < 8 {
-		t.Errorf("only %d checks", len(d.Checks))
-	}
-}

@@ -26,7 +26,8 @@ func newSnapshot() *cobra.Command {
 		Short: "Count the connections of a port by state, with the trend",
 		Long: `snapshot looks at the sockets of a port twice, a second apart, and shows how many are in
 each state, how full the listener's accept queue is, and which of the kernel's counters
-for dropped connections and retransmissions grew meanwhile.
+for dropped connections and retransmissions grew meanwhile. Ctrl-C brings the second look
+forward.
 
 It needs no rights for the namespace it runs in. Another one is named by --pid,
 --container or --netns.`,
@@ -45,7 +46,9 @@ It needs no rights for the namespace it runs in. Another one is named by --pid,
 				return err
 			}
 			defer v.close()
-			s, err := v.looks(cmd.Context(), ports.set(), over)
+			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
+			s, err := v.looks(ctx, ports.set(), over, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -70,7 +73,11 @@ type snapshot struct {
 }
 
 func (s snapshot) print(out io.Writer, asJSON bool) error {
-	text := append([]byte(s.Place+"\n\n"), report.Look(s.First, s.Last, s.Sysctls)...)
+	head := s.Place
+	if s.First != nil {
+		head += fmt.Sprintf(", two looks %s apart", s.Last.Time.Sub(s.First.Time).Round(100*time.Millisecond))
+	}
+	text := append([]byte(head+"\n\n"), report.Look(s.First, s.Last, s.Sysctls)...)
 	if asJSON {
 		var err error
 		if text, err = report.JSON(s); err != nil {
@@ -83,7 +90,10 @@ func (s snapshot) print(out io.Writer, asJSON bool) error {
 	return nil
 }
 
-func (v *view) looks(ctx context.Context, ports flow.Ports, over time.Duration) (snapshot, error) {
+// unasked is how long nobody asks what a program is waiting for.
+const unasked = 3 * time.Second
+
+func (v *view) looks(ctx context.Context, ports flow.Ports, over time.Duration, stderr io.Writer) (snapshot, error) {
 	s := snapshot{Place: v.name}
 	if v.entered() {
 		if sys, err := sockstate.ReadSysctls(v.ns); err == nil {
@@ -95,9 +105,10 @@ func (v *view) looks(ctx context.Context, ports flow.Ports, over time.Duration) 
 		s.Last = &last
 		return s, err
 	}
-	if err := wait(ctx, over); err != nil {
-		return s, err
+	if over > unasked {
+		fmt.Fprintf(stderr, "halfopen: looked once; the second look is in %s, or at Ctrl-C\n", over)
 	}
+	_ = wait(ctx, over) // ended early, it shows what changed until then
 	first := last
 	last, err = v.look(ports)
 	s.First, s.Last = &first, &last

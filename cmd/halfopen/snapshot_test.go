@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"halfopen/netns"
@@ -18,30 +17,11 @@ import (
 
 // crowded is a namespace with a listener on 24224 whose application takes no
 // connection: its accept queue of 2 is over its limit, and one peer has hung up.
-func crowded(t *testing.T) (path string) {
+func crowded(t *testing.T) (ns *netns.NS, path string) {
 	t.Helper()
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatalf("make a namespace (needs root): %v", err)
-	}
-	t.Cleanup(func() { ns.Close() })
-	err = ns.Do(func() error {
-		lo, err := netlink.LinkByName("lo")
-		if err != nil {
-			return err
-		}
-		if err := netlink.LinkSetUp(lo); err != nil {
-			return err
-		}
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		t.Cleanup(func() { unix.Close(fd) })
-		if err := unix.Bind(fd, &unix.SockaddrInet4{Port: 24224, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-			return err
-		}
-		if err := unix.Listen(fd, 2); err != nil {
+	ns = host(t)
+	err := ns.Do(func() error {
+		if err := listen(t, 24224, 2); err != nil {
 			return err
 		}
 		for i := range 3 { // the kernel lets one more in than the backlog says
@@ -60,17 +40,30 @@ func crowded(t *testing.T) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("/proc/%d/task/%s/ns/net", os.Getpid(), ns.ProcRoot()[len("/proc/self/task/"):])
+	return ns, fmt.Sprintf("/proc/%d/task/%s/ns/net", os.Getpid(), ns.ProcRoot()[len("/proc/self/task/"):])
+}
+
+// listen listens with that backlog and takes nothing.
+func listen(t *testing.T, port, backlog int) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port}); err != nil {
+		return err
+	}
+	return unix.Listen(fd, backlog)
 }
 
 func TestSnapshot(t *testing.T) {
-	path := crowded(t)
+	_, path := crowded(t)
 	out, err := exec.Command(binary, "snapshot", "--port", "24224", "--netns", path, "--over", "1s").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, want := range []string{
-		"port 24224 (5EA0 in /proc/net/tcp)", "listener 127.0.0.1:24224: 3 of 2 wait to be accepted, FULL",
+		"port 24224 (5EA0 in /proc/net/tcp)", "listener 0.0.0.0:24224: 3 of 2 wait to be accepted, FULL",
 		"CLOSE_WAIT                  1", "ESTABLISHED                 2", "FIN_WAIT2                   1", "ListenOverflows", "somaxconn",
 	} {
 		if !strings.Contains(string(out), want) {
@@ -80,7 +73,7 @@ func TestSnapshot(t *testing.T) {
 }
 
 func TestSnapshotJSON(t *testing.T) {
-	path := crowded(t)
+	_, path := crowded(t)
 	out, err := exec.Command(binary, "snapshot", "--json", "--port", "0x5EA0", "--netns", path, "--over", "0s").Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

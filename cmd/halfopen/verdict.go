@@ -12,6 +12,7 @@ import (
 
 func newVerdict() *cobra.Command {
 	var asJSON bool
+	var th verdict.Thresholds
 	cmd := &cobra.Command{
 		Use:   "verdict [RECORDING]",
 		Short: "Judge a recording again, from its files alone",
@@ -29,11 +30,14 @@ RECORDING is a folder (its newest recording), a prefix, or any file of the recor
   halfopen verdict --json evidence | jq .findings`,
 		Args: oneRecording,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkThresholds(th); err != nil {
+				return err
+			}
 			path, err := timeline.Find(recordingOf(args))
 			if err != nil {
 				return err
 			}
-			v, err := judge(path)
+			v, err := judge(path, th)
 			if err != nil {
 				return err
 			}
@@ -47,16 +51,18 @@ RECORDING is a folder (its newest recording), a prefix, or any file of the recor
 			return answer(v)
 		},
 	}
+	cmd.Flags().SortFlags = false
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	addThresholds(cmd.Flags(), &th)
 	return cmd
 }
 
-func judge(path string) (verdict.Verdict, error) {
+func judge(path string, th verdict.Thresholds) (verdict.Verdict, error) {
 	rec, err := timeline.Load(path)
 	if err != nil {
 		return verdict.Verdict{}, err
 	}
-	return verdict.Judge(rec, verdict.Defaults()), nil
+	return verdict.Judge(rec, th), nil
 }
 
 // render is the one way a verdict is spelt, on a terminal as in the evidence.

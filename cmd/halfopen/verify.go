@@ -15,8 +15,9 @@ func newVerify() *cobra.Command {
 		Use:   "verify [RECORDING]",
 		Short: "Check that a recording is whole and unchanged",
 		Long: `verify reads every record of a recording and checks its checksum, its number and its
-clock, and every file against the recording's manifest. It says what is missing, what was
-changed, and which losses the recorder itself told of. Nothing is executed.
+clock, and every file against the recording's manifest; of one in several segments, all.
+It says what is missing, what was changed, and which losses the recorder itself told of.
+Nothing is executed.
 
 Exit code 0: whole. 1: not whole, or not a recording.`,
 		Example: `  halfopen verify
@@ -50,6 +51,9 @@ Exit code 0: whole. 1: not whole, or not a recording.`,
 
 func describe(c timeline.Check) string {
 	out := fmt.Sprintf("%s\n%d records", c.Path, c.Records)
+	if c.Segments > 1 {
+		out += fmt.Sprintf(" in %d segments", c.Segments)
+	}
 	switch {
 	case c.FilesGood == nil:
 		out += ", no manifest"
@@ -59,6 +63,9 @@ func describe(c timeline.Check) string {
 	out += "\n"
 	if !c.Ended {
 		out += "cut short: the last record is missing\n"
+	}
+	if c.Removed > 0 {
+		out += fmt.Sprintf("begins with record %d: the recorder removed %d files, to keep no more than it was told\n", c.First, c.Removed)
 	}
 	for _, d := range c.Damage {
 		out += "damaged: " + d.String() + "\n"

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"halfopen/collect"
+	"halfopen/fault"
+	"halfopen/flow"
+	"halfopen/report"
+	"halfopen/timeline"
+)
+
+// How often the counters are read, which is how well the first and the last
+// packet are known, and how often they are shown.
+const (
+	countEvery = 20 * time.Millisecond
+	tellEvery  = 5 * time.Second
+)
+
+// dropping is a drop under way.
+type dropping struct {
+	opts  dropOptions
+	where string
+	fault *fault.Fault
+	file  string
+	out   io.Writer // progress
+}
+
+func runDrop(ctx context.Context, o dropOptions, m fault.Method, stdout, stderr io.Writer) error {
+	if !o.dryRun {
+		if err := sweepFaults(stderr); err != nil {
+			fmt.Fprintf(stderr, "halfopen: %v\n", err)
+		}
+	}
+	v, err := o.place.open(ctx, stderr)
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	s, err := look(v, o.watched(), o.about)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	cfg, err := o.config(m, s, stderr)
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		text, err := fault.Script(cfg, s.before(cfg.Hook))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "# halfopen drop in %s: method %s, %s; %s, then the second step for %s\n%s", v.name, m.Name, m.What, o.cutFor, o.hold, text)
+		return nil
+	}
+	if err := o.refuse(s, cfg); err != nil {
+		return err
+	}
+	d := &dropping{opts: o, where: v.name, out: stderr}
+	if o.quiet {
+		d.out = io.Discard
+	}
+	if d.fault, err = fault.Open(cfg); err != nil {
+		return err
+	}
+	if d.file, err = o.windowFile(); err != nil {
+		return errors.Join(err, d.fault.Close())
+	}
+	err = errors.Join(d.run(ctx, s.before(cfg.Hook)), d.fault.Close())
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		err = nil // ended early, and undone
+	}
+	return d.conclude(err, stdout)
+}
+
+// run takes the steps. The path is open again when it returns, whatever ended it.
+func (d *dropping) run(ctx context.Context, old []flow.Flow) error {
+	step, err := d.fault.Cut()
+	if err != nil {
+		return err
+	}
+	d.mark(timeline.DropStart, step.End, step.Mono+step.Took)
+	d.tell("step %s in %s, for %s; Ctrl-C undoes it at once", step.Name, d.where, d.opts.cutFor)
+	err = d.wait(ctx, d.opts.cutFor)
+	if err == nil && d.opts.hold > 0 {
+		err = d.hold(ctx, old)
+	}
+	err = errors.Join(err, d.fault.Undo())
+	if steps := d.fault.Window("").Steps; len(steps) == 2 { // no step between
+		d.mark(timeline.DropEnd, steps[1].Start, steps[1].Mono)
+	}
+	d.tell("undone")
+	return err
+}
+
+// hold takes the second step, about the connections that were there at first.
+func (d *dropping) hold(ctx context.Context, old []flow.Flow) error {
+	step, err := d.fault.Hold(old)
+	if err != nil {
+		return err
+	}
+	d.mark(timeline.DropEnd, step.Start, step.Mono)
+	n := max(len(old), len(step.Deleted))
+	d.tell("step %s, for %s: new connections pass, %s of before do not", step.Name, d.opts.hold, plural(n, "connection"))
+	return d.wait(ctx, d.opts.hold)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// wait reads the counters until it is over, and tells them now and then.
+func (d *dropping) wait(ctx context.Context, lasts time.Duration) error {
+	over := time.After(lasts)
+	count, tell := time.NewTicker(countEvery), time.NewTicker(tellEvery)
+	defer count.Stop()
+	defer tell.Stop()
+	if err := d.write(); err != nil { // after a crash the file still says what was done
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-over:
+			return nil
+		case <-count.C:
+			if _, err := d.fault.Counters(); err != nil {
+				return err
+			}
+		case <-tell.C:
+			d.tell("%s", d.counts())
+			if err := d.write(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (d *dropping) counts() string {
+	w := d.fault.Window(d.opts.method)
+	step := w.Steps[len(w.Steps)-1].Name
+	toward, _ := w.Dropped(step, fault.Toward)
+	from, _ := w.Dropped(step, fault.From)
+	return fmt.Sprintf("%s: %d packets to the port, %d from it", step, toward, from)
+}
+
+func (d *dropping) tell(format string, args ...any) {
+	fmt.Fprintf(d.out, "%s %s\n", time.Now().UTC().Format("15:04:05"), report.Plain(fmt.Sprintf(format, args...)))
+}
+
+// mark tells the recorders of this host that packets are dropped, or no more, as
+// of a moment by both clocks.
+func (d *dropping) mark(what string, at time.Time, mono time.Duration) {
+	evidence := d.opts.evidence
+	if evidence == defaultEvidence {
+		evidence = "" // any
+	}
+	sockets, err := collect.FindRecorders(evidence)
+	if err != nil {
+		return // none was asked for
+	}
+	for _, socket := range sockets {
+		_, err := collect.Send(socket, collect.Remark{
+			Text: fmt.Sprintf("halfopen drop --method %s in %s: %s", d.opts.method, d.where, what), Drop: what, Called: at, CalledMono: mono,
+		})
+		if err != nil {
+			d.tell("a recorder was not told: %v", err)
+		}
+	}
+}
+
+// windowFile is a name in the evidence folder that nothing has yet.
+func (o *dropOptions) windowFile() (string, error) {
+	if err := os.MkdirAll(o.evidence, 0o750); err != nil {
+		return "", fmt.Errorf("make evidence folder: %w; name another with --evidence", err)
+	}
+	base := filepath.Join(o.evidence, timeline.Prefix(o.experiment, time.Now()))
+	for n := 1; ; n++ {
+		prefix := base
+		if n > 1 {
+			prefix = base + "-" + strconv.Itoa(n)
+		}
+		if _, err := os.Stat(prefix + timeline.Suffix); err == nil {
+			continue // it is a recording's own
+		}
+		f, err := os.OpenFile(prefix+"-drop-window.txt", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("write drop window: %w; name a folder you may write to with --evidence", err)
+		}
+		return f.Name(), f.Close()
+	}
+}
+
+func (d *dropping) write() error {
+	text, err := d.fault.Window(d.opts.method).MarshalText()
+	if err != nil {
+		return err
+	}
+	tmp := d.file + ".part"
+	if err := os.WriteFile(tmp, text, 0o640); err != nil {
+		return fmt.Errorf("write drop window: %w", err)
+	}
+	if err := os.Rename(tmp, d.file); err != nil {
+		return fmt.Errorf("write drop window: %w", err)
+	}
+	return nil
+}
+
+// conclude completes the drop window and says what it tells.
+func (d *dropping) conclude(err error, stdout io.Writer) error {
+	w := d.fault.Window(d.opts.method)
+	start, cut := w.Start()
+	if !cut {
+		return errors.Join(err, os.Remove(d.file))
+	}
+	if err = errors.Join(err, d.write()); err != nil {
+		return err
+	}
+	var met uint64
+	for _, c := range w.Counters {
+		met += c.Packets
+	}
+	end, _ := w.End()
+	fmt.Fprintf(stdout, "%s to %s: %s\n%s\n", start.Format(time.RFC3339Nano), end.Format(time.RFC3339Nano), summary(w), d.file)
+	if met == 0 {
+		fmt.Fprintln(d.out, "not one packet was met: is the port right, and does the traffic pass here (--hook, --interface, --container)?")
+		return codeError(exitInconclusive)
+	}
+	return nil
+}
+
+func summary(w fault.Window) string {
+	var parts []string
+	for _, s := range w.Steps {
+		if len(s.Rules) == 0 {
+			continue
+		}
+		toward, tb := w.Dropped(s.Name, fault.Toward)
+		from, fb := w.Dropped(s.Name, fault.From)
+		parts = append(parts, fmt.Sprintf("%s met %d packets (%d bytes) to the port and %d (%d bytes) from it", s.Name, toward, tb, from, fb))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// sweepFaults undoes what killed faults have left.
+func sweepFaults(out io.Writer) error {
+	swept, err := fault.OpenLedger().Sweep()
+	for _, s := range swept {
+		fmt.Fprintf(out, "swept what a killed halfopen left behind: %s\n", report.Plain(s))
+	}
+	return err
+}
+
+func undoDrops(out io.Writer) error {
+	if err := sweepFaults(out); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "nothing is left of drops that were killed; one that runs undoes itself when it is interrupted (kill -INT)")
+	return nil
+}

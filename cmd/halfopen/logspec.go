@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"halfopen/collect"
+	"halfopen/container"
+	"halfopen/logtail"
+)
+
+const logHelp = `A log (--log) is a file, a quoted pattern of files, container:NAME, journal:UNIT of systemd, or
+kmsg: for the kernel's. With several places each --log goes to the next one, or says to which:
+--log filebeat=FILE. What is named is required, but for a file: that is waited for. Without --log
+a place's logs are those that its program writes. The kernel's log is recorded wherever it can be
+read. Logs begin some minutes in the past (--log-since), so that what led to it is there too.`
+
+// logFlags say which logs are recorded, and from where on.
+type logFlags struct {
+	named  []string
+	since  time.Duration
+	lines  int
+	resume bool
+	specs  []logSpec
+}
+
+func (l *logFlags) add(f *pflag.FlagSet) {
+	f.StringArrayVar(&l.named, "log", nil, "log to record, [PLACE=]FILE and more, see above; repeats")
+	f.DurationVar(&l.since, "log-since", 5*time.Minute, "begin with lines as old as that; 0s: with new ones")
+	f.IntVar(&l.lines, "log-lines", 0, "begin with the last so many lines instead")
+	f.BoolVar(&l.resume, "resume", false, "go on in each log where the last recording with --resume in this folder ended; not in what a container engine tells")
+}
+
+func (l *logFlags) check() error {
+	switch {
+	case l.since < 0:
+		return usage("--log-since %s: want 0s or more", l.since)
+	case l.lines < 0:
+		return usage("--log-lines %d: want 0 or more", l.lines)
+	}
+	l.specs = nil
+	for _, s := range l.named {
+		spec, err := parseLog(s)
+		if err != nil {
+			return usage("--log %q: %w", s, err)
+		}
+		l.specs = append(l.specs, spec)
+	}
+	return nil
+}
+
+// from is where a log begins that has no position.
+func (l *logFlags) from() logtail.Start {
+	switch {
+	case l.lines > 0:
+		return logtail.LastLines(l.lines)
+	case l.since > 0:
+		return logtail.LastDuration(l.since)
+	}
+	return logtail.FromNow
+}
+
+// logSpec is what one --log names.
+type logSpec struct {
+	place string // "" where it is not named
+	path  string // as collect.Logs has it
+}
+
+var (
+	placeOfLog = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9_-]*)=(.*)$`)
+	kindOfLog  = regexp.MustCompile(`^([a-z]+):`)
+	unitName   = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,255}$`) // systemd.unit(5)
+)
+
+func parseLog(s string) (spec logSpec, err error) {
+	spec.path = s
+	if m := placeOfLog.FindStringSubmatch(s); m != nil {
+		spec.place, spec.path = m[1], m[2]
+	}
+	rest, isUnit := strings.CutPrefix(spec.path, collect.JournalPrefix)
+	kind := kindOfLog.FindStringSubmatch(spec.path)
+	switch {
+	case spec.path == "":
+		return spec, errors.New("want a file, a pattern, container:NAME, journal:UNIT, or kmsg: for the kernel's")
+	case spec.path == collect.KernelPath && spec.place != "":
+		return spec, errors.New("the kernel's log is no place's: give kmsg: alone")
+	case isUnit && (!unitName.MatchString(rest) || rest[0] == '-'):
+		return spec, fmt.Errorf("%q is no name of a systemd unit: want such as filebeat.service", rest)
+	case spec.path == collect.ContainerPrefix:
+		return spec, errors.New("want the name or id of a container after the colon")
+	case kind != nil && !slices.Contains([]string{collect.KernelPath, collect.JournalPrefix, collect.ContainerPrefix}, kind[0]):
+		return spec, fmt.Errorf("there is no %q: want container:NAME, journal:UNIT, kmsg: or a file; for a file of that name give ./%s", kind[0], spec.path)
+	case logtail.IsGlob(spec.path):
+		for part := range strings.SplitSeq(spec.path, "/") {
+			if _, err := path.Match(part, ""); err != nil {
+				return spec, fmt.Errorf("%q is no pattern: %w", part, err)
+			}
+		}
+	}
+	return spec, nil
+}
+
+// require refuses what is named, can't be read and will not come.
+func (l *logFlags) require(ctx context.Context) error {
+	for _, spec := range l.specs {
+		if err := spec.require(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l logSpec) require(ctx context.Context) error {
+	switch kind, rest, _ := strings.Cut(l.path, ":"); kind + ":" {
+	case collect.KernelPath:
+		return kernelReadable()
+	case collect.JournalPrefix:
+		if _, err := exec.LookPath("journalctl"); err != nil {
+			return fmt.Errorf("--log %s: there is no journalctl on this host: name a file instead", l.path)
+		}
+		return nil
+	case collect.ContainerPrefix:
+		_, err := container.Find(ctx, rest)
+		return err
+	}
+	if logtail.IsGlob(l.path) {
+		return nil
+	}
+	return checkLog(l.path)
+}
+
+func kernelReadable() error {
+	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_ = unix.Close(fd)
+		return nil
+	}
+	err = &os.PathError{Op: "open", Path: "/dev/kmsg", Err: err}
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("read the kernel's log: %w: that takes root or CAP_SYSLOG", err)
+	}
+	return fmt.Errorf("read the kernel's log: %w", err)
+}
+
+// share gives each --log to its place.
+func (l *logFlags) share(subjects []*subject) error {
+	next := 0
+	for _, spec := range l.specs {
+		if spec.path == collect.KernelPath {
+			continue
+		}
+		i := next
+		switch {
+		case spec.place != "":
+			i = slices.IndexFunc(subjects, func(s *subject) bool { return s.name == spec.place })
+			if i < 0 {
+				return usage("--log %s=%s: there is no place %q: there is %s; for a file of that name give ./%s=%s",
+					spec.place, spec.path, spec.place, placeNames(subjects), spec.place, spec.path)
+			}
+		case len(subjects) == 1:
+			i = 0
+		default:
+			next++
+		}
+		if i >= len(subjects) {
+			return usage("--log %s: each --log goes to the next place, and there are %d: say which, --log PLACE=%s, with %s", spec.path, len(subjects), spec.path, placeNames(subjects))
+		}
+		subjects[i].logs = append(subjects[i].logs, spec.path)
+		subjects[i].program.Logs = subjects[i].logs
+	}
+	return nil
+}
+
+func placeNames(subjects []*subject) string {
+	names := make([]string, len(subjects))
+	for i, s := range subjects {
+		names[i] = s.name
+	}
+	return strings.Join(names, " or ")
+}
