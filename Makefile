@@ -1,10 +1,14 @@
-# Targets: test (all tests, with a real Filebeat), lint, e2e, bench, soak, fuzz.
+# Targets: test (all tests, with a real Filebeat), packages, lint, e2e, bench, soak, fuzz.
 GO ?= go
 FUZZTIME ?= 30s
 
-test: lint
+test: packages lint
 	$(GO) test -race ./...
 	$(MAKE) e2e
+
+# Programs that the tests set against ours, or work beside.
+packages:
+	@tools/need nft=nftables iptables-legacy=iptables ip=iproute2 journalctl=systemd
 
 # The test bed with a real Filebeat, built as a dependency of a module of its own.
 e2e:
@@ -39,4 +43,4 @@ fuzz:
 		done; \
 	done
 
-.PHONY: test e2e lint bench bench-filebeat soak fuzz
+.PHONY: test packages e2e lint bench bench-filebeat soak fuzz

@@ -32,7 +32,7 @@ func inside(t *testing.T, ns *netns.NS, command string) {
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := ns.Start(cmd); err != nil {
-		t.Fatalf("%s: %v; install the packages iptables and nftables", command, err)
+		t.Fatalf("%s: %v; \"make packages\" installs what is missing", command, err)
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, &said)
