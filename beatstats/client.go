@@ -163,6 +163,7 @@ func (c *Client) Fetch(ctx context.Context, path string) (body []byte, took time
 		if len(body) > 0 {
 			e.Detail += ": " + quote(body, 100)
 		}
+		e.Detail = urlUser.ReplaceAllString(e.Detail, "//…@")
 		return body, took, e
 	}
 	return body, took, nil

@@ -270,13 +270,13 @@ func TestFetchFollowsNoRedirect(t *testing.T) {
 	var asked atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
-		http.Redirect(w, r, r.URL.Path, http.StatusFound)
+		http.Redirect(w, r, "http://elastic:secret@"+r.Host+r.URL.Path, http.StatusFound)
 	}))
 	defer s.Close()
 	_, _, err := client(t, s.URL, 0).Fetch(t.Context(), "/stats")
-	e := wantError(t, err, BadStatus, `status 302 Found, a redirect to "/stats", not followed`)
-	if e.Status != 302 || asked.Load() != 1 {
-		t.Errorf("status %d, asked %d times", e.Status, asked.Load())
+	e := wantError(t, err, BadStatus, `status 302 Found, a redirect to "http://…@`+strings.TrimPrefix(s.URL, "http://")+`/stats", not followed`)
+	if e.Status != 302 || asked.Load() != 1 || strings.Contains(e.Error(), "secret") {
+		t.Errorf("status %d, asked %d times: %v", e.Status, asked.Load(), e)
 	}
 }
 

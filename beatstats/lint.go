@@ -31,6 +31,15 @@ type Finding struct {
 	Line    int    `json:"line,omitempty"`
 }
 
+// Named is the setting with its value, where that is known and no secret:
+// "output.logstash.timeout: 0s".
+func (f Finding) Named() string {
+	if f.Value == "" {
+		return f.Setting
+	}
+	return f.Setting + ": " + f.Value
+}
+
 // Environment is what decides together with the settings but is not in the
 // file; nil is unknown.
 type Environment struct {

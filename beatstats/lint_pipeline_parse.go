@@ -16,7 +16,7 @@ func ParsePipeline(r io.Reader) (PipelineConfig, error) {
 		return PipelineConfig{}, fmt.Errorf("read pipeline: %w", err)
 	}
 	if len(src) > maxSettingsFile {
-		return PipelineConfig{}, fmt.Errorf("read pipeline: more than %d bytes", maxSettingsFile)
+		return PipelineConfig{}, fmt.Errorf("read pipeline: more than %d bytes: %w", maxSettingsFile, ErrTooMuch)
 	}
 	return parsePipeline(strings.TrimPrefix(string(src), "\ufeff"))
 }
@@ -94,7 +94,7 @@ func (r *pipelineReader) body(path string, values map[string]word, depth int) er
 				head, r.words = r.words[0], r.words[1:]
 			}
 		case w.is("{") && depth == maxYAMLDepth:
-			return fmt.Errorf("parse pipeline: line %d: nested deeper than %d levels", w.line, maxYAMLDepth)
+			return fmt.Errorf("parse pipeline: line %d: nested deeper than %d levels: %w", w.line, maxYAMLDepth, ErrTooMuch)
 		case w.is("{"):
 			r.words = r.words[1:]
 			inner := path

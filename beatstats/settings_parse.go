@@ -2,6 +2,7 @@ package beatstats
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +13,10 @@ import (
 
 // maxSettingsFile is far above any real one, in bytes.
 const maxSettingsFile = 1 << 20
+
+// ErrTooMuch is wrapped where a file is beyond the bounds here: its own program
+// may well read it.
+var ErrTooMuch = errors.New("too much to be judged here")
 
 // ParseSettings reads a filebeat.yml, whether its names are nested or flat
 // ("output.logstash.timeout: 24h"), with values as Beats reads them: a bare
@@ -27,7 +32,7 @@ func ParseSettings(r io.Reader, overrides ...string) (Settings, error) {
 		return Settings{}, fmt.Errorf("read settings: %w", err)
 	}
 	if len(src) > maxSettingsFile {
-		return Settings{}, fmt.Errorf("read settings: more than %d bytes", maxSettingsFile)
+		return Settings{}, fmt.Errorf("read settings: more than %d bytes: %w", maxSettingsFile, ErrTooMuch)
 	}
 	src = bytes.TrimPrefix(src, []byte("\ufeff"))
 	s := Settings{}

@@ -266,6 +266,9 @@ func TestSettingsRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("error %v, want %q", err, tt.says)
 			}
+			if ours := strings.Contains(tt.says, "more than") || strings.Contains(tt.says, "deeper") || strings.Contains(tt.says, "a line of"); ours != errors.Is(err, ErrTooMuch) {
+				t.Errorf("%v: is it our limit? want %v", err, ours)
+			}
 		})
 	}
 	if _, err := ParseSettings(iotest.ErrReader(errors.New("disk on fire"))); err == nil || !strings.Contains(err.Error(), "read settings: disk on fire") {

@@ -91,7 +91,7 @@ func elaborate(src []byte) string {
 // flatten reads a settings file into its scalars by full name.
 func flatten(src []byte) (document, error) {
 	if beyond := elaborate(src); beyond != "" {
-		return document{}, errors.New("parse settings: " + beyond)
+		return document{}, fmt.Errorf("parse settings: %s: %w", beyond, ErrTooMuch)
 	}
 	file, err := parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
@@ -165,7 +165,7 @@ type flattener struct {
 
 func (f *flattener) add(name string, n ast.Node, depth int) error {
 	if f.nodes++; f.nodes > maxSettings || depth > maxYAMLDepth {
-		return fmt.Errorf("parse settings: more than %d settings, or nested deeper than %d levels", maxSettings, maxYAMLDepth)
+		return fmt.Errorf("parse settings: more than %d settings, or nested deeper than %d levels: %w", maxSettings, maxYAMLDepth, ErrTooMuch)
 	}
 	switch n := n.(type) {
 	case *ast.MappingNode:

@@ -21,10 +21,11 @@ type copied struct {
 }
 
 // batch is lines on their way to the disk. Those of each file lie together, so
-// that the index stays short when the lines of many files take turns.
+// that the index stays short when the lines of many files take turns; those of
+// one log stay in their order.
 type batch struct {
-	piles []*pile // in the order of their first lines
-	at    map[origin]*pile
+	piles []*pile          // in the order of their first lines
+	at    map[string]*pile // the last one of each source
 	last  *pile
 	size  int // of memory, about
 }
@@ -74,12 +75,12 @@ func (b *batch) add(l copied) {
 	o := origin{l.source, l.inode}
 	p := b.last
 	if p == nil || p.origin != o {
-		if p = b.at[o]; p == nil {
+		if p = b.at[l.source]; p == nil || p.inode != l.inode {
 			if b.at == nil {
-				b.at = map[origin]*pile{}
+				b.at = map[string]*pile{}
 			}
 			p = &pile{origin: o}
-			b.at[o] = p
+			b.at[l.source] = p
 			b.piles = append(b.piles, p)
 		}
 		b.last = p

@@ -42,6 +42,9 @@ type Receipt struct {
 	Error     string `json:"error,omitempty"`
 }
 
+// maxPhases is how many phases wait while the raw evidence of one is kept.
+const maxPhases = 16
+
 // Limits of a Remark.
 const (
 	maxRemark  = 4 << 10 // bytes of text
@@ -113,8 +116,15 @@ func (m *Marks) Run(ctx context.Context, rec *Recorder) error {
 	defer m.close()
 	stop := context.AfterFunc(ctx, func() { m.l.SetDeadline(time.Now()) })
 	defer stop()
+	drops := make(chan string, maxPhases)
 	var phases sync.WaitGroup
+	phases.Go(func() { // one after the other, in the order of the marks
+		for drop := range drops {
+			rec.phaseOf(ctx, drop)
+		}
+	})
 	defer phases.Wait()
+	defer close(drops)
 	for {
 		conn, err := m.l.AcceptUnix()
 		switch {
@@ -135,7 +145,10 @@ func (m *Marks) Run(ctx context.Context, rec *Recorder) error {
 		drop := m.serve(conn, rec)
 		conn.Close()
 		if drop != "" && m.windows != nil {
-			phases.Go(func() { rec.phaseOf(ctx, drop) })
+			select {
+			case drops <- drop:
+			default: // the mark is in the recording all the same
+			}
 		}
 	}
 }

@@ -102,7 +102,7 @@ func beside(evidence string) (paths []string, err error) {
 		return nil, fmt.Errorf("look for a running recorder: %w", err)
 	}
 	for _, e := range entries {
-		if isMarkSocket(e) && strings.HasPrefix(e.Name(), prefix) {
+		if isMarkSocket(e) && (prefix == "" || e.Name() == prefix+markSocket) {
 			path, err := filepath.Abs(filepath.Join(dir, e.Name()))
 			if err != nil {
 				return nil, err

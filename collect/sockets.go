@@ -48,9 +48,9 @@ func (s *Sockets) Run(ctx context.Context, rec *Recorder) error {
 		return fmt.Errorf("read the sockets of %s: %w", s.At, err)
 	}
 	defer done()
+	at, also := s.Where.or(s.At) // of the last reading
 	f := fold[[]sockstate.Socket]{same: sameSockets}
 	f.emit = func(socks []sockstate.Socket, readings int, since, took time.Duration) {
-		at, also := s.Where.or(s.At)
 		rec.Append(took, timeline.Body{Sockets: &timeline.Sockets{
 			At: at, Also: also, Via: via, Readings: readings, Since: since, Sockets: kept(socks),
 		}})
@@ -65,6 +65,10 @@ func (s *Sockets) Run(ctx context.Context, rec *Recorder) error {
 		if err != nil {
 			rec.Fail("sockets of "+s.At, clock.Mono()-began, err)
 			return
+		}
+		if a, b := s.Where.or(s.At); a != at || !slices.Equal(b, also) {
+			f.flush()
+			at, also = a, b
 		}
 		f.add(socks, began)
 	})

@@ -21,6 +21,7 @@ type LoggedStats struct {
 
 	mu     sync.Mutex
 	deltas beatstats.Deltas
+	lives  beatstats.Lives
 	last   time.Duration // monotonic: the last answer of the endpoint, 0: none yet
 	used   bool          // since then
 }
@@ -57,6 +58,7 @@ func (l *LoggedStats) line(rec *Recorder, path string, line []byte, at time.Time
 	case !ok:
 		return
 	}
+	_, why := l.lives.Next(s)
 	// A line of some time ago is the past of a log that is not read from now on: it
 	// adds to the counters and is no reading of this moment.
 	if time.Since(at) > loggedAtLeast || l.last != 0 && clock.Mono()-l.last < max(s.Logged.Period, loggedAtLeast) {
@@ -65,6 +67,9 @@ func (l *LoggedStats) line(rec *Recorder, path string, line []byte, at time.Time
 	if !l.used {
 		l.used = true
 		rec.Append(0, timeline.Body{Mark: &timeline.Mark{Text: fmt.Sprintf("stats of %s: no endpoint tells them, so they are taken from its log %s, one reading every %s", l.Name, path, s.Logged.Period)}})
+	}
+	if why != "" {
+		rec.Append(0, timeline.Body{Party: &timeline.Party{Name: l.Name, At: l.At, Change: timeline.Restarted, How: why}})
 	}
 	rec.Append(0, timeline.Body{Stats: &timeline.Stats{At: l.At, Name: l.Name, Endpoint: "log:" + path, Sample: s}})
 	l.Onset.counters(l.At, s)

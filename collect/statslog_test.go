@@ -87,6 +87,10 @@ func TestCountersFromTheLog(t *testing.T) {
 			if f := o.await("failure", 1, isFailure).Failure; f.Source != "counters in the log of filebeat" || !strings.Contains(f.Error, "JSON cut off") {
 				t.Errorf("%+v", f)
 			}
+			began := o.all(func(r timeline.Record) bool { return r.Party != nil && r.Party.Change == timeline.Restarted })
+			if len(began) != 1 || began[0].Party.At != "shipper" || began[0].Party.How != `ephemeral id changed from "a" to "b"` {
+				t.Errorf("the other life is recorded as %+v", began)
+			}
 			said := o.all(func(r timeline.Record) bool {
 				return isMark(r) && strings.Contains(r.Mark.Text, "taken from its log "+log.path)
 			})

@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -111,6 +112,43 @@ func TestDropBetweenNetworks(t *testing.T) {
 	await(t, "the last line to arrive", func() bool {
 		text, err := os.ReadFile(log)
 		return err == nil && bytes.Contains(text, []byte(fmt.Sprintf(" line %d", lines)))
+	})
+}
+
+// In a container's own namespace, by its name, on the interface that its
+// connection uses: no published port is needed.
+func TestDropInContainer(t *testing.T) {
+	d := docker(t)
+	bin, input := halfopen(t), filepath.Join(t.TempDir(), "input.log")
+	appendTo(t, input, "one\n")
+	_, receiver := d.ship(bin, input)
+	dir := t.TempDir()
+	drop := exec.Command(bin, "drop", "--method", "b", "--container", "halfopen-shipping", "--port", "5044", "--for", "2s", "--evidence", dir)
+	stderr, err := drop.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := drop.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { drop.Process.Kill(); drop.Wait() })
+	said := bufio.NewScanner(stderr)
+	for said.Scan() && !strings.Contains(said.Text(), "step drop in container halfopen-shipping") {
+	}
+	appendTo(t, input, "two\n")
+	for said.Scan() {
+	}
+	if err := drop.Wait(); err != nil {
+		t.Fatalf("halfopen drop: %v", err)
+	}
+	w := windowIn(t, dir)
+	if n, _ := w.Dropped(fault.StepDrop, fault.Toward); n == 0 || !strings.Contains(strings.Join(w.Setup, "\n"), `device "eth0"`) {
+		t.Errorf("%d packets to the port, by %v", n, w.Setup)
+	}
+	log := d.call("GET", "/containers/"+receiver+"/json", nil).Get("LogPath").String()
+	await(t, "what was held up to arrive", func() bool {
+		text, err := os.ReadFile(log)
+		return err == nil && bytes.Contains(text, []byte(" two"))
 	})
 }
 

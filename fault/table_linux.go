@@ -105,7 +105,7 @@ func create(socket *netlink.Conn, t *nftables.Table, flags uint32) error {
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL): // a flag that it does not know
 		return ErrNoOwner
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w (it takes CAP_NET_ADMIN)", err)
+		return fmt.Errorf("%w: it takes CAP_NET_ADMIN: run as root", err)
 	}
 	return err
 }

@@ -92,7 +92,7 @@ func (t *tail) truncated(f *file) error {
 // the position. end is where the copy ends, f.off without one.
 func (t *tail) recover(f *file) (end int64, from string, err error) {
 	end = f.off
-	for _, s := range siblings(t.path) {
+	for _, s := range t.siblings() {
 		if m, known := t.known.get(s.info); known && !m.copy || s.info.changed.Before(t.seen.Add(-copyAge)) {
 			continue
 		}

@@ -3,8 +3,8 @@ package logtail
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -12,14 +12,14 @@ import (
 
 // expand lists the paths that an absolute pattern matches, in order, and the
 // directories in which more can appear. denied are those that cannot be listed.
-func expand(pattern string) (paths, dirs []string, denied map[string]error) {
+func (l *lister) expand(pattern string) (paths, dirs []string, denied map[string]error) {
 	parts := strings.Split(pattern[1:], "/")
 	paths, denied = []string{""}, map[string]error{}
 	for i, part := range parts {
 		last := i == len(parts)-1
 		var next []string
 		for _, p := range paths {
-			found, listed, err := step(p, part)
+			found, listed, err := l.step(p, part)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
 				denied[p] = err
 			}
@@ -45,19 +45,18 @@ func expand(pattern string) (paths, dirs []string, denied map[string]error) {
 
 // step lists what one part of a pattern matches in the directory p; listed is
 // true if it has wildcards.
-func step(p, part string) (found []string, listed bool, err error) {
+func (l *lister) step(p, part string) (found []string, listed bool, err error) {
 	if !strings.ContainsAny(part, `*?[\`) {
 		if _, err := lstat(p + "/" + part); err != nil && part != "" {
 			return nil, false, err
 		}
 		return []string{p + "/" + part}, false, nil
 	}
-	entries, err := os.ReadDir(p + "/")
+	names, err := l.names(p + "/")
 	if err != nil {
 		return nil, true, err
 	}
-	for _, e := range entries {
-		name := e.Name()
+	for _, name := range names {
 		if name[0] == '.' && part[0] != '.' {
 			continue
 		}
@@ -65,6 +64,7 @@ func step(p, part string) (found []string, listed bool, err error) {
 			found = append(found, p+"/"+name)
 		}
 	}
+	slices.Sort(found)
 	return found, true, nil
 }
 

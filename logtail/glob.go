@@ -65,7 +65,7 @@ const retry = 50 * time.Millisecond
 
 // where lists the directories that names can appear in.
 func (g *glob) where() (dirs, above, names []string) {
-	_, dirs, _ = expand(g.pattern)
+	_, dirs, _ = g.list.expand(g.pattern)
 	for i, dir := range dirs {
 		for dir != "/" && !isDir(dir) {
 			dir, _ = cutPath(dir)
@@ -112,8 +112,10 @@ func (g *glob) scan() {
 	}
 	g.stale = false
 	defer func(seen, looked time.Time) { g.seen, g.looked = seen, looked }(stampNow(), time.Now())
+	g.list.remember()
+	defer g.list.forget()
 	g.watch.arm()
-	matches, _, denied := expand(g.pattern)
+	matches, _, denied := g.list.expand(g.pattern)
 	for dir, err := range denied {
 		g.refuse(dir, err.Error())
 	}

@@ -15,6 +15,7 @@ type group struct {
 	hub   *hub
 	buf   []byte // mark and chunk, of the tail that reads
 	known *memory
+	list  lister
 	tails map[*watcher]*tail
 	paths map[string]*tail // the same
 	dirty map[*tail]bool   // to be read

@@ -40,6 +40,7 @@ func look(t *testing.T, path string) *looking {
 
 func (l *looking) read(want ...string) {
 	l.t.Helper()
+	l.wake(true)
 	if _, err := l.pass(turnSize); err != nil {
 		l.t.Fatal(err)
 	}

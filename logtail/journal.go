@@ -22,6 +22,9 @@ const (
 	journalPatience = 5 * time.Second
 	// journalBackoff is the longest pause before journalctl is started again.
 	journalBackoff = time.Minute
+	// sinceCursor begins the cursor of a journal of which no entry was read yet;
+	// microseconds since 1970 follow.
+	sinceCursor = "since:"
 	// maxComplaint is how much of what journalctl writes to its standard error
 	// is kept, in bytes.
 	maxComplaint = 2 << 10
@@ -48,9 +51,7 @@ func FollowJournal(ctx context.Context, cfg Config, h Handler) error {
 	name := "journal:" + cfg.Path
 	j := &journal{cfg: cfg, h: h, name: name, path: path, from: cfg.From, split: splitter{max: cfg.MaxLine, file: name}}
 	j.split.line = j.line
-	if at, ok := cfg.From.(Position); ok {
-		j.cursor = at.Cursor
-	} else if at, ok := cfg.Positions.get(name); ok {
+	if at, ok := cfg.Positions.start(name, fileInfo{}, cfg.From).(Position); ok {
 		j.cursor = at.Cursor
 	}
 	return j.run(ctx)
@@ -72,6 +73,9 @@ type journal struct {
 // once more what is there.
 func (j *journal) run(ctx context.Context) error {
 	began := time.Now()
+	if j.cursor == "" { // the next run begins here, though nothing may come
+		j.cfg.Positions.Set(j.name, Position{Cursor: sinceCursor + strconv.FormatInt(began.UnixMicro(), 10)})
+	}
 	for pause := j.cfg.Poll; ; pause = min(2*pause, journalBackoff) {
 		before := j.split.start
 		why := j.child(ctx, append(j.args(began), "--follow"))
@@ -94,9 +98,6 @@ func (j *journal) run(ctx context.Context) error {
 		case <-time.After(pause):
 		}
 	}
-	if j.cursor == "" {
-		j.from = FromNow // the child has read what was before
-	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalPatience)
 	defer cancel()
 	if err := j.child(last, j.args(began)); err != nil && j.failed == nil {
@@ -111,6 +112,10 @@ func (j *journal) args(began time.Time) []string {
 	args := []string{"--output=json", "--all", "--no-pager", "--unit=" + j.cfg.Path}
 	since := func(t time.Time) string {
 		return fmt.Sprintf("--since=@%d.%06d", t.Unix(), t.Nanosecond()/1000)
+	}
+	if micros, ok := strings.CutPrefix(j.cursor, sinceCursor); ok {
+		at, _ := strconv.ParseInt(micros, 10, 64) // 0, the beginning, if it is damaged
+		return append(args, "--no-tail", since(time.UnixMicro(at)))
 	}
 	if j.cursor != "" {
 		return append(args, "--no-tail", "--after-cursor="+j.cursor)
@@ -190,7 +195,7 @@ func (j *journal) line(l Line) error {
 	}
 	if cursor := gjson.GetBytes(l.Bytes, "__CURSOR").Str; cursor != "" {
 		j.cursor = strings.Clone(cursor)
-		j.cfg.Positions.set(j.name, Position{Cursor: j.cursor})
+		j.cfg.Positions.Set(j.name, Position{Cursor: j.cursor})
 	}
 	return nil
 }

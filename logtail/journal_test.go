@@ -1,6 +1,7 @@
 package logtail_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"flag"
@@ -51,6 +52,17 @@ func TestJournalInside(t *testing.T) {
 	defer func() { _ = daemon.Process.Kill(); _ = daemon.Wait() }()
 	j := dialJournal(t)
 	defer j.Close()
+
+	// A run that sees no entry leaves a place, too.
+	quiet, err := logtail.OpenPositions(filepath.Join(t.TempDir(), "positions"))
+	must(t, err)
+	wantLines(t, journalOnce(t, logtail.Config{Path: "z.service", Positions: quiet}))
+	logEntry(t, j, "z.service", "after a quiet run")
+	until(t, "the entry", func() bool {
+		return len(journalOnce(t, logtail.Config{Path: "z.service", From: logtail.LastLines(9)})) == 1
+	})
+	wantLines(t, journalOnce(t, logtail.Config{Path: "z.service", Positions: quiet}), "after a quiet run")
+	wantLines(t, journalOnce(t, logtail.Config{Path: "z.service", Positions: quiet}))
 
 	logEntry(t, j, "x.service", "before")
 	pos, err := logtail.OpenPositions(filepath.Join(t.TempDir(), "positions"))
@@ -109,6 +121,19 @@ func (f *following) journal(want string) {
 	if d := time.Since(m.Time).Abs(); d > time.Minute {
 		f.t.Errorf("time is off by %v", d)
 	}
+}
+
+// journalOnce gives the messages that a follower reads which ends at once.
+func journalOnce(t *testing.T, cfg logtail.Config) (messages []string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	must(t, logtail.FollowJournal(ctx, cfg, logtail.Handler{Line: func(l logtail.Line) error {
+		m, _ := (&logtail.Decoder{}).Decode(l, time.Now())
+		messages = append(messages, m.Message)
+		return nil
+	}}))
+	return messages
 }
 
 func dialJournal(t *testing.T) *net.UnixConn {

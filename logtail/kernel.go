@@ -74,13 +74,14 @@ type kernel struct {
 
 // begin sets the place of the first read. LastLines counts records.
 func (k *kernel) begin() error {
-	from := k.cfg.From
-	if at, ok := k.cfg.Positions.get(k.cfg.Path); ok {
-		from = at
-	}
-	switch from := from.(type) {
+	switch from := k.cfg.Positions.start(k.cfg.Path, fileInfo{}, k.cfg.From).(type) {
 	case Whence:
-		if from == FromNow {
+		switch {
+		case from == FromNow && k.cfg.Positions != nil: // the next run begins here, though nothing may come
+			if numbers := k.census(); len(numbers) > 0 {
+				k.expect(numbers[len(numbers)-1] + 1)
+			}
+		case from == FromNow:
 			return k.seek(io.SeekEnd)
 		}
 	case LastLines:
@@ -184,12 +185,17 @@ func (k *kernel) record(b []byte) error {
 	if k.known && r.number > k.next {
 		k.gap(int64(r.number-k.next), fmt.Sprintf("the kernel's ring was overrun: %d records were overwritten before they were read", r.number-k.next))
 	}
-	k.next, k.known = r.number+1, true
 	if err := k.split.feed(b); err != nil {
 		return err
 	}
-	k.cfg.Positions.set(k.cfg.Path, Position{Cursor: fmt.Sprintf("%s:%d", k.boot, k.next)})
+	k.expect(r.number + 1)
 	return nil
+}
+
+// expect sets the number of the next record, which is the position.
+func (k *kernel) expect(next uint64) {
+	k.next, k.known = next, true
+	k.cfg.Positions.Set(k.cfg.Path, Position{Cursor: fmt.Sprintf("%s:%d", k.boot, next)})
 }
 
 func (k *kernel) gap(lines int64, why string) {

@@ -58,6 +58,15 @@ func TestKernel(t *testing.T) {
 	}
 	f.complete()
 
+	// A run that sees no record leaves a place, too.
+	quiet, err := logtail.OpenPositions(t.TempDir() + "/positions")
+	must(t, err)
+	followWith(t, logtail.FollowKernel, logtail.Config{Positions: quiet}).stop()
+	say(t, mark+" after a quiet run")
+	f = followWith(t, logtail.FollowKernel, logtail.Config{Positions: quiet})
+	kernelLine(f, mark+" after a quiet run")
+	f.complete()
+
 	f = followWith(t, logtail.FollowKernel, logtail.Config{From: logtail.LastLines(1)})
 	say(t, mark+" last")
 	kernelLine(f, mark+" last")

@@ -70,6 +70,6 @@ func (t *tail) save(f *file) {
 	}
 	if at, ok := f.at(); ok {
 		t.reached = f.serial
-		t.cfg.Positions.set(t.path, at)
+		t.cfg.Positions.Set(t.path, at)
 	}
 }

@@ -90,8 +90,9 @@ func readAtMost(path string, most int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, most)) // what is cut is no JSON
 }
 
-// get gives the position of a log, ok false if there is none.
-func (p *Positions) get(log string) (at Position, ok bool) {
+// Get gives the position of a log, ok false if there is none. The followers ask
+// for themselves; it is for a log that is read in another way.
+func (p *Positions) Get(log string) (at Position, ok bool) {
 	if p == nil {
 		return Position{}, false
 	}
@@ -101,8 +102,8 @@ func (p *Positions) get(log string) (at Position, ok bool) {
 	return s.Position, ok
 }
 
-// set changes the position of a log in memory.
-func (p *Positions) set(log string, at Position) {
+// Set changes the position of a log in memory.
+func (p *Positions) Set(log string, at Position) {
 	if p == nil {
 		return
 	}
@@ -219,7 +220,7 @@ func (p *Positions) start(path string, info fileInfo, from Start) Start {
 	if _, exact := from.(Position); exact {
 		return from
 	}
-	if at, ok := p.get(path); ok {
+	if at, ok := p.Get(path); ok {
 		return at
 	}
 	if p != nil && !p.from.IsZero() && info.born.After(p.from) {

@@ -1,8 +1,8 @@
 package logtail
 
 import (
+	"cmp"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,20 +17,19 @@ type sibling struct {
 
 // siblings lists the regular files beside the log that have a rotated name of
 // it. Where the log is a symbolic link, they are looked for beside its target.
-func siblings(path string) []sibling {
-	chain := links(path)
-	path = chain[len(chain)-1]
-	dir, base := cutPath(path)
-	entries, err := os.ReadDir(dir)
+func (t *tail) siblings() []sibling {
+	chain := links(t.path)
+	dir, base := cutPath(chain[len(chain)-1])
+	names, err := t.list.names(dir)
 	if err != nil {
 		return nil
 	}
 	var found []sibling
-	for _, e := range entries {
-		if !isRotated(base, e.Name()) {
+	for _, name := range names {
+		if !isRotated(base, name) {
 			continue
 		}
-		s := sibling{path: joinPath(dir, e.Name())}
+		s := sibling{path: joinPath(dir, name)}
 		if s.info, err = lstat(s.path); err == nil && s.info.regular() {
 			found = append(found, s)
 		}
@@ -42,6 +41,9 @@ func siblings(path string) []sibling {
 // a date behind it or before its extension (app.log.1, app.log-20261121,
 // app-20261121.log). Compressed files are not: their bytes are others.
 func isRotated(base, name string) bool {
+	if len(name) <= len(base) {
+		return false
+	}
 	if rest, ok := strings.CutPrefix(name, base); ok {
 		return isSerial(rest)
 	}
@@ -84,8 +86,10 @@ func (t *tail) lastLook() time.Time {
 
 // openBorn opens the unread siblings whose birth is wanted, oldest first.
 func (t *tail) openBorn(wanted func(fileInfo) bool) []*file {
-	all := siblings(t.path)
-	slices.SortFunc(all, func(a, b sibling) int { return a.info.born.Compare(b.info.born) })
+	all := t.siblings()
+	slices.SortFunc(all, func(a, b sibling) int {
+		return cmp.Or(a.info.born.Compare(b.info.born), strings.Compare(a.path, b.path))
+	})
 	var opened []*file
 	for i, s := range all {
 		if s.info.born.IsZero() || t.known.knows(s.info) || !wanted(s.info) {

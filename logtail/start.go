@@ -17,7 +17,7 @@ func (t *tail) start() error {
 	if t.looked.IsZero() {
 		t.seen, t.looked = stampNow(), time.Now()
 	}
-	earlier := siblings(t.path)
+	earlier := t.siblings()
 	f, err := openFile(t.path)
 	if err == nil {
 		t.found = f.info
@@ -79,7 +79,7 @@ func (t *tail) resume(from Position) {
 // rotatedAway finds the file of a position beside the log: by its inode, else,
 // where the mark is long enough to tell, by that.
 func (t *tail) rotatedAway(from Position) (f *file, copied bool) {
-	beside := siblings(t.path)
+	beside := t.siblings()
 	for _, copied := range []bool{false, true} {
 		if copied && from.Mark.Bytes < tellingMark {
 			break
@@ -134,7 +134,7 @@ func (t *tail) lastDuration(f *file, since time.Time) {
 // history takes up rotated files, the newest first, while there are more.
 // place sets the position in one; more is false if none before it is wanted.
 func (t *tail) history(place func(f *file) (more bool), more bool) {
-	beside := siblings(t.path)
+	beside := t.siblings()
 	slices.SortFunc(beside, func(a, b sibling) int { return b.info.written.Compare(a.info.written) })
 	for _, s := range beside {
 		if !more || len(t.old) == maxMissed {

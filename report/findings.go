@@ -21,11 +21,7 @@ func Findings(file string, findings []beatstats.Finding) []byte {
 		if f.Line > 0 {
 			at = fmt.Sprintf("%s:%d: ", file, f.Line)
 		}
-		value := ""
-		if f.Value != "" {
-			value = ": " + f.Value
-		}
-		fmt.Fprintf(&b, "  %-7s %s%s%s\n          %s\n", f.Level, at, f.Setting, value, f.What)
+		fmt.Fprintf(&b, "  %-7s %s%s\n          %s\n", f.Level, at, f.Named(), f.What)
 		for _, part := range []struct{ name, text string }{{"why", f.Why}, {"set", f.Set}, {"source", f.Source}} {
 			if part.text != "" && part.text != "nothing" {
 				fmt.Fprintf(&b, "          %-7s %s\n", part.name+":", part.text)

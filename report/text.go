@@ -74,7 +74,7 @@ func body(b *bytes.Buffer, v verdict.Verdict) {
 			if s.Line > 0 && s.File != "" {
 				at = fmt.Sprintf("%s:%d: ", filepath.Base(s.File), s.Line)
 			}
-			fmt.Fprintf(b, "  %-7s %s%s: %s: %s; %s [record %d]\n", s.Level, at, s.Setting, s.Value, s.What, s.Why, s.Record)
+			fmt.Fprintf(b, "  %-7s %s%s: %s; %s [record %d]\n", s.Level, at, s.Named(), s.What, s.Why, s.Record)
 		}
 	}
 	if v.Shipper != "" {

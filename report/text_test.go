@@ -34,7 +34,8 @@ func TestText(t *testing.T) {
 			Full:  &verdict.Full{Capacity: 4096, PerSecond: 10, In: 354*time.Second + 400*time.Millisecond}, Records: []uint64{1, 9},
 		},
 		Confidence: verdict.Low,
-		Settings:   []verdict.Setting{{Finding: beatstats.Finding{Level: beatstats.LevelError, Setting: "output.logstash.timeout", Value: "0s", What: "nothing", Why: "now", Line: 7}, File: "/etc/f.yml", Record: 2}},
+		Settings: []verdict.Setting{{Finding: beatstats.Finding{Level: beatstats.LevelError, Setting: "output.logstash.timeout", Value: "0s", What: "nothing", Why: "now", Line: 7}, File: "/etc/f.yml", Record: 2},
+			{Finding: beatstats.Finding{Level: beatstats.LevelWarning, Setting: "output.logstash.password", What: "unknown", Why: "so"}, Record: 3}},
 	})
 	want := `INCONCLUSIVE
 acks stand still, but waiting events went from 5 to 5
@@ -63,6 +64,7 @@ what could still end it
 
 settings
   error   f.yml:7: output.logstash.timeout: 0s: nothing; now [record 2]
+  warning output.logstash.password: unknown; so [record 3]
 
 warnings
   the log said \x1b[2J\u202e

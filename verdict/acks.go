@@ -46,8 +46,8 @@ func (r *run) restart(from, to time.Duration) (why string, n uint64, ok bool) {
 	return "", 0, false
 }
 
-// counter returns the readings next to t, before and after, of one value of the
-// shipper's counters.
+// lastBefore is one value of the shipper's counters by the last reading not after t
+// that has it, and that reading's record.
 func (r *run) lastBefore(t time.Duration, value func(beatstats.Sample) *beatstats.Value) (v int64, n uint64, ok bool) {
 	for _, a := range r.acks {
 		if a.at > t {
@@ -101,7 +101,7 @@ func (j *judge) settingsCause() (string, uint64, bool) {
 			}
 		}
 	}
-	return fmt.Sprintf("the cause is the setting %s: %s: %s; %s", cause.Setting, cause.Value, cause.What, cause.Why), n, n != 0
+	return fmt.Sprintf("the cause is the setting %s: %s; %s", cause.Named(), cause.What, cause.Why), n, n != 0
 }
 
 // baseline: acks moved until the cut, on a connection that was up.

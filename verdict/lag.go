@@ -210,7 +210,7 @@ func (m *Meter) full(now time.Duration) *Full {
 		return nil
 	}
 	i := sort.Search(len(m.points), func(i int) bool { return m.points[i].at >= last.at-time.Minute && m.points[i].epoch == last.epoch })
-	if i == len(m.points) || m.points[i].published < 0 || last.published <= m.points[i].published {
+	if i == len(m.points) || m.points[i].published < 0 || last.published <= m.points[i].published || last.at <= m.points[i].at {
 		return nil
 	}
 	f := &Full{Capacity: s.Capacity.N}

@@ -148,6 +148,16 @@ func TestLagOfAnyCourse(t *testing.T) {
 	})
 }
 
+// Two readings at one moment tell no rate: JSON has no infinite number.
+func TestLagAtOnce(t *testing.T) {
+	var m Meter
+	m.Add(0, 1, counters("a", 10, 0, 10))
+	m.Add(0, 2, counters("a", 20, 0, 20))
+	if l, ok := m.Lag(10 * time.Second); !ok || l.Full != nil || *l.Waiting != 20 {
+		t.Errorf("%+v, %v", l, ok)
+	}
+}
+
 func TestPublishedPerSecond(t *testing.T) {
 	y := stalls()
 	y.published = func(s int) int64 { return int64(10 * s) }

@@ -1,7 +1,6 @@
 package verdict
 
 import (
-	"slices"
 	"time"
 
 	"halfopen/flow"
@@ -61,11 +60,11 @@ type sockets struct {
 	not   map[uint32]bool    // inodes of sockets that are left out
 	out   map[flow.Flow]bool // what was left out: closed, it has no inode any more
 	conns []*conn
-	live  []*conn
+	live  map[flow.Flow][]*conn // those of the last reading; a crowd is looked up, not searched
 }
 
 func newSockets(not map[uint32]bool) *sockets {
-	return &sockets{not: not, out: map[flow.Flow]bool{}}
+	return &sockets{not: not, out: map[flow.Flow]bool{}, live: map[flow.Flow][]*conn{}}
 }
 
 // add takes a reading. Of a receiver (local), the watched port is the local one;
@@ -75,7 +74,6 @@ func (s *sockets) add(k timeline.Record, ports flow.Ports, local bool) {
 	if k.Sockets.Since != 0 {
 		since = k.Sockets.Since
 	}
-	var live []*conn
 	for _, sock := range k.Sockets.Sockets {
 		end := sock.Remote
 		if local {
@@ -84,16 +82,22 @@ func (s *sockets) add(k timeline.Record, ports flow.Ports, local bool) {
 		if sock.State == sockstate.Listen || !ports.Has(end.Port()) || s.leftOut(sock) {
 			continue
 		}
-		c := s.find(sock)
+		c := s.find(sock, k.N)
 		c.seen = append(c.seen, sighting{n: k.N, since: since, at: k.Mono - k.Took, sock: sock})
-		live = append(live, c)
 	}
-	for _, c := range s.live {
-		if !slices.Contains(live, c) {
-			c.gone, c.goneN = since, k.N
+	for f, list := range s.live {
+		there := list[:0]
+		for _, c := range list {
+			if c.lastSeen().n == k.N {
+				there = append(there, c)
+			} else {
+				c.gone, c.goneN = since, k.N
+			}
+		}
+		if s.live[f] = there; len(there) == 0 {
+			delete(s.live, f)
 		}
 	}
-	s.live = live
 }
 
 func (s *sockets) leftOut(sock sockstate.Socket) bool {
@@ -119,11 +123,11 @@ func (c *conn) is(sock sockstate.Socket) bool {
 	return c.inode == 0 || sock.Inode == 0 || c.inode == sock.Inode
 }
 
-// find returns the connection that a socket is of, a new one if it was not in
-// the reading before.
-func (s *sockets) find(sock sockstate.Socket) *conn {
-	for _, c := range s.live {
-		if c.is(sock) {
+// find returns the connection that a socket of reading n is of, a new one if it was
+// not in the reading before.
+func (s *sockets) find(sock sockstate.Socket, n uint64) *conn {
+	for _, c := range s.live[sock.Flow] {
+		if c.seen[0].n != n && c.is(sock) {
 			if c.inode == 0 {
 				c.inode = sock.Inode
 			}
@@ -132,5 +136,6 @@ func (s *sockets) find(sock sockstate.Socket) *conn {
 	}
 	c := &conn{flow: sock.Flow, cookie: sock.Cookie, inode: sock.Inode}
 	s.conns = append(s.conns, c)
+	s.live[sock.Flow] = append(s.live[sock.Flow], c)
 	return c
 }

@@ -42,6 +42,7 @@ const (
 
 // parseConfig reads a file. An error names its line.
 func parseConfig(src []byte) (config, error) {
+	src = bytes.TrimPrefix(src, []byte("\ufeff")) // the mark that some editors begin a file with
 	if err := boundConfig(src); err != nil {
 		return config{}, err
 	}

@@ -78,6 +78,14 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// Editors on Windows begin a file with the mark of UTF-8.
+func TestConfigWithByteOrderMark(t *testing.T) {
+	o, err := recordWith(t, "\ufeffport: 5045\r\n")
+	if err != nil || !slices.Equal(o.ports.set(), []uint16{5045}) {
+		t.Errorf("ports %v, error %v", o.ports.set(), err)
+	}
+}
+
 func TestConfigOfNothing(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "---\n", "\n\n", "patterns: []\n"} {
 		if o, err := recordWith(t, text); err != nil || o.config.matcher == nil {

@@ -121,7 +121,7 @@ func (d *display) observe(r timeline.Record) {
 	case r.Failure != nil && (r.Failure.Source == timeline.Recorder || strings.HasPrefix(r.Failure.Source, "evidence ")):
 		d.notable = append(d.notable, r.Failure.Source+": "+r.Failure.Error)
 	case r.Gap != nil:
-		d.notable = append(d.notable, fmt.Sprintf("lost %d of %s: %s", r.Gap.Lost, r.Gap.Source, r.Gap.Why))
+		d.notable = append(d.notable, fmt.Sprintf("a gap in %s: %s", r.Gap.Source, r.Gap.Why))
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"halfopen/fault"
 	"halfopen/flow"
 	"halfopen/middlebox"
-	"halfopen/netns"
 	"halfopen/sockstate"
 )
 
@@ -52,6 +51,7 @@ func look(v *view, ports flow.Ports, meant func(flow.Flow) bool) (*scene, error)
 	}
 	entries, err := s.conntrack.List()
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // this kernel does not track connections
+		s.close()
 		return nil, err
 	}
 	for _, e := range entries {
@@ -187,19 +187,15 @@ func (s *scene) others(o *dropOptions) (int, error) {
 	for p := 1; p < 1<<16; p++ {
 		every = append(every, uint16(p))
 	}
-	all, err := s.tracked(s.ns, every)
+	c, err := middlebox.OpenConntrack(s.ns, every)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	all, err := c.List()
 	if err != nil {
 		return 0, err
 	}
 	watched := o.watched()
 	return len(slices.DeleteFunc(all, func(e middlebox.Entry) bool { return e.Match(watched) })), nil
-}
-
-func (s *scene) tracked(ns *netns.NS, ports flow.Ports) ([]middlebox.Entry, error) {
-	c, err := middlebox.OpenConntrack(ns, ports)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	return c.List()
 }

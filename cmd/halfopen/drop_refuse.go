@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
-	"slices"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/procfs"
@@ -12,6 +15,7 @@ import (
 	"halfopen/fault"
 	"halfopen/flow"
 	"halfopen/netns"
+	"halfopen/sockstate"
 )
 
 const anyway = "; if that is what you want: --yes-i-mean-it"
@@ -24,7 +28,11 @@ func (o *dropOptions) refuse(s *scene, cfg fault.Config) error {
 	if cfg.Everything {
 		return usage("neither a port nor a connection is named: everything in %s would be met. Give --port or --flow%s", s.name, anyway)
 	}
-	for _, k := range sessions(s.ns) {
+	over, err := sessions(s.ns)
+	if err != nil {
+		return fmt.Errorf("look whether the session that this is run from would be cut: %w%s", err, anyway)
+	}
+	for _, k := range over {
 		if meets(cfg, k.flow) {
 			return usage("the session that this is run from (%s, %s) would be cut%s", k.flow, k.how, anyway)
 		}
@@ -58,15 +66,11 @@ type session struct {
 // sessions finds the connections that this program is run over: the one that
 // sshd tells of, and those that an ancestor of this process holds in the
 // namespace (sudo forgets what sshd tells).
-func sessions(ns *netns.NS) (list []session) {
+func sessions(ns *netns.NS) (list []session, err error) {
 	if f, ok := parseSSH(os.Getenv("SSH_CONNECTION")); ok {
 		list = append(list, session{f, "SSH_CONNECTION"})
 	}
-	inside, err := procfs.NewFS(ns.ProcRoot())
-	if err != nil {
-		return list
-	}
-	held := map[string]string{} // holder by the socket's inode
+	held := map[uint32]string{} // holder by the socket's inode
 	for pid := os.Getppid(); pid > 0; {
 		p, err := procfs.NewProc(pid)
 		if err != nil {
@@ -78,25 +82,34 @@ func sessions(ns *netns.NS) (list []session) {
 		}
 		targets, _ := p.FileDescriptorTargets()
 		for _, t := range targets {
-			if inode, ok := strings.CutPrefix(t, "socket:["); ok {
-				held[strings.TrimSuffix(inode, "]")] = fmt.Sprintf("held by %s, process %d", st.Comm, pid)
+			digits, ok := strings.CutPrefix(t, "socket:[")
+			inode, err := strconv.ParseUint(strings.TrimSuffix(digits, "]"), 10, 32)
+			if ok && err == nil {
+				held[uint32(inode)] = fmt.Sprintf("held by %s, process %d", st.Comm, pid)
 			}
 		}
 		pid = st.PPID
 	}
-	v4, _ := inside.NetTCP()
-	v6, _ := inside.NetTCP6()
-	const established = 1 // include/net/tcp_states.h
-	for _, l := range slices.Concat(v4, v6) {
-		how, ok := held[fmt.Sprint(l.Inode)]
-		local, lok := netip.AddrFromSlice(l.LocalAddr)
-		remote, rok := netip.AddrFromSlice(l.RemAddr)
-		if ok && lok && rok && l.St == established {
-			list = append(list, session{flow.New(
-				netip.AddrPortFrom(local, uint16(l.LocalPort)), netip.AddrPortFrom(remote, uint16(l.RemPort))), how})
+	for _, table := range []string{"tcp", "tcp6"} {
+		f, err := os.Open(filepath.Join(ns.ProcRoot(), "net", table))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // no IPv6
+		}
+		if err != nil {
+			return nil, err
+		}
+		socks, _, err := sockstate.ParseProc(f, nil, nil)
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range socks {
+			if how, ok := held[k.Inode]; ok && k.State == sockstate.Established {
+				list = append(list, session{k.Flow, how})
+			}
 		}
 	}
-	return list
+	return list, nil
 }
 
 // parseSSH reads "client port server port" (sshd(8), SSH_CONNECTION).

@@ -170,7 +170,8 @@ func (d *dropping) mark(what string, at time.Time, mono time.Duration) {
 	}
 	sockets, err := collect.FindRecorders(evidence)
 	if err != nil {
-		return // none was asked for
+		d.tell("no recorder was told: %v", err)
+		return
 	}
 	for _, socket := range sockets {
 		_, err := collect.Send(socket, collect.Remark{
@@ -212,11 +213,12 @@ func (d *dropping) write() error {
 	if err != nil {
 		return err
 	}
-	tmp := d.file + ".part"
-	if err := os.WriteFile(tmp, text, 0o640); err != nil {
-		return fmt.Errorf("write drop window: %w", err)
+	tmp := d.file + timeline.Partial
+	if err = os.WriteFile(tmp, text, 0o640); err == nil {
+		err = os.Rename(tmp, d.file)
 	}
-	if err := os.Rename(tmp, d.file); err != nil {
+	if err != nil {
+		os.Remove(tmp)
 		return fmt.Errorf("write drop window: %w", err)
 	}
 	return nil

@@ -46,9 +46,6 @@ const (
 	statsReadyIn    = 5 * time.Second
 )
 
-// retries2File is that of the thread's network namespace.
-const retries2File = "/proc/sys/net/ipv4/tcp_retries2"
-
 // experiment is one run of the lab.
 type experiment struct {
 	opts   labOptions
@@ -96,10 +93,8 @@ func (x *experiment) record(ctx context.Context) (err error) {
 		return err
 	}
 	defer x.bed.Close()
-	if x.opts.retries2 > 0 {
-		if err := x.bed.Shipper.Do(func() error { return os.WriteFile(retries2File, []byte(strconv.Itoa(x.opts.retries2)), 0) }); err != nil {
-			return fmt.Errorf("set tcp_retries2 of the shipper's namespace: %w", err)
-		}
+	if err := x.sysctls(); err != nil {
+		return err
 	}
 	if x.dir, err = lab.WorkDir(); err != nil {
 		return err
@@ -128,6 +123,25 @@ func (x *experiment) record(ctx context.Context) (err error) {
 	x.stopParties() // the receiver's output is whole then
 	x.delivered()
 	return err
+}
+
+// sysctls sets those of the bed. The files are those of the thread's namespace.
+func (x *experiment) sysctls() error {
+	set := func(ns *netns.NS, file string, value int) error {
+		if err := ns.Do(func() error { return os.WriteFile(file, []byte(strconv.Itoa(value)), 0) }); err != nil {
+			return fmt.Errorf("set %s to %d: %w", file, value, err)
+		}
+		return nil
+	}
+	if x.opts.retries2 > 0 {
+		if err := set(x.bed.Shipper, "/proc/sys/net/ipv4/tcp_retries2", x.opts.retries2); err != nil {
+			return err
+		}
+	}
+	if x.method.name == fault.Idle.Name { // from the beginning: an entry takes it with a packet, and none may follow the cut
+		return set(x.bed.Router, "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established", int(x.opts.idle.Seconds()))
+	}
+	return nil
 }
 
 // delivered keeps what came of the generated lines with the evidence.

@@ -28,12 +28,9 @@ const backlog = 100
 // until the buffer of its socket is full. Nothing must be under way then: the
 // shipper has only so many batches in flight, and they are to be great ones.
 func (x *experiment) stopReceiver(ctx context.Context) error {
-	x.lines.Pause()
 	defer x.lines.Resume()
-	for limit := time.Now().Add(patience); x.acked.Load() < int64(x.lines.Lines()) && time.Now().Before(limit); {
-		if err := wait(ctx, socketsEvery); err != nil {
-			return err
-		}
+	if err := x.drain(ctx); err != nil {
+		return err
 	}
 	if err := x.receiver.Signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -56,47 +53,46 @@ func (x *experiment) killReceiver(context.Context) error { return x.receiver.Kil
 
 // expiryMargin is how much longer than its timeout an entry may be seen: the
 // kernel tells its time in whole seconds.
-const expiryMargin = 10 * time.Second
+const expiryMargin = 5 * time.Second
 
-// fallIdle lets nothing flow until the router has forgotten the shipper's
-// connection. Its entry takes the short timeout with its next packet.
-func (x *experiment) fallIdle(ctx context.Context) error {
-	if ok, err := x.entry(ctx, func(e *middlebox.Entry) bool { return e != nil && e.Timeout <= x.opts.idle }); !ok {
-		return err
-	}
-	x.lines.Pause()
-	defer x.lines.Resume()
+// fallSilent lets nothing flow any more.
+func (x *experiment) fallSilent(ctx context.Context) error {
 	x.mark("the log grows no more, until the router has forgotten the connection")
-	if ok, err := x.entry(ctx, func(e *middlebox.Entry) bool { return e == nil }); !ok {
-		return err
+	return x.drain(ctx)
+}
+
+// drain stops the log's growth and waits until all of it is acknowledged, or for
+// as long as that may take.
+func (x *experiment) drain(ctx context.Context) error {
+	x.lines.Pause()
+	for limit := time.Now().Add(patience); x.acked.Load() < int64(x.lines.Lines()) && time.Now().Before(limit); {
+		if err := wait(ctx, socketsEvery); err != nil {
+			return err
+		}
 	}
-	x.mark("the router has forgotten the connection; the log grows again")
 	return nil
 }
 
-// entry waits until the router's entry of the shipper's connection, nil for none,
-// is as it should be. If it does not become so the recording says so, and the
-// experiment goes on.
-func (x *experiment) entry(ctx context.Context, is func(*middlebox.Entry) bool) (ok bool, err error) {
+// expire waits until the router has forgotten the shipper's connection, and lets
+// the log grow again. If it does not forget, the recording says so.
+func (x *experiment) expire(ctx context.Context) error {
+	defer x.lines.Resume()
 	within := x.opts.idle + expiryMargin
 	for limit := time.Now().Add(within); ; {
 		entries, err := x.table.List()
 		if err != nil {
-			return false, err
+			return err
 		}
-		var entry *middlebox.Entry
-		if i := slices.IndexFunc(entries, func(e middlebox.Entry) bool { return e.Orig.Local.Addr() == lab.ShipperAddr }); i >= 0 {
-			entry = &entries[i]
-		}
-		if is(entry) {
-			return true, nil
-		}
-		if time.Now().After(limit) {
-			x.mark(fmt.Sprintf("the router has not forgotten the connection within %s: something still flows, or it was idle before", within))
-			return false, nil
+		switch {
+		case !slices.ContainsFunc(entries, func(e middlebox.Entry) bool { return e.Orig.Local.Addr() == lab.ShipperAddr }):
+			x.mark("the router has forgotten the connection; the log grows again")
+			return nil
+		case time.Now().After(limit):
+			x.mark(fmt.Sprintf("the router has not forgotten the connection within %s: something flows over it; the log grows again", within))
+			return nil
 		}
 		if err := wait(ctx, conntrackEvery); err != nil {
-			return false, err
+			return err
 		}
 	}
 }

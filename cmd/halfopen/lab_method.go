@@ -24,9 +24,9 @@ type labMethod struct {
 
 	proxied bool // a proxy ends the shipper's connection in the router
 
-	// act is done once the rules are in force, or instead of them; heal when the
-	// time of the cut is over.
-	act, heal func(*experiment, context.Context) error
+	// lead is done before the first step, act once the rules are in force, or
+	// instead of them, heal when the time of the cut is over.
+	lead, act, heal func(*experiment, context.Context) error
 }
 
 var labMethods = []labMethod{
@@ -36,7 +36,8 @@ var labMethods = []labMethod{
 	{name: timeline.MethodTransient, what: fault.Transient.What, rules: &fault.Transient},
 	{name: "d", what: "silent proxy: one that ends the shipper's connection goes on acknowledging, while its way to the receiver is cut",
 		rules: &fault.Link, iface: lab.RouterLink, proxied: true},
-	{name: "e", what: "idle expiry: the router forgets the connection while nothing flows", rules: &fault.Idle, act: (*experiment).fallIdle},
+	{name: "e", what: "idle expiry: the router forgets the connection while nothing flows", rules: &fault.Idle,
+		lead: (*experiment).fallSilent, act: (*experiment).expire},
 	{name: "f-fin", what: "the receiver is killed, its FIN and RST are lost, and it comes back", rules: &fault.LostFIN,
 		act: (*experiment).killReceiver, heal: (*experiment).startReceiver},
 	{name: "f-rst", what: "a third party answers data with RST, for the time of the cut", rules: &fault.Reset, pass: true},

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -123,7 +124,7 @@ func (r *linted) print(out io.Writer, asJSON bool) error {
 		text = append(text, report.Findings(f.File, f.Findings)...)
 		text = append(text, '\n')
 	}
-	text = fmt.Appendf(text, "%s, %s", counted(r.Errors, "error"), counted(r.Warnings, "warning"))
+	text = fmt.Appendf(text, "%s, %s", plural(r.Errors, "error"), plural(r.Warnings, "warning"))
 	if r.Namespace != "" {
 		text = fmt.Appendf(text, "; TCP settings of %s", r.Namespace)
 	}
@@ -138,13 +139,6 @@ func (r *linted) print(out io.Writer, asJSON bool) error {
 		return fmt.Errorf("print findings: %w", err)
 	}
 	return nil
-}
-
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func runLint(ctx context.Context, o lintOptions, files []string, stdin io.Reader, warn io.Writer) (*linted, error) {
@@ -169,6 +163,9 @@ func runLint(ctx context.Context, o lintOptions, files []string, stdin io.Reader
 			continue
 		}
 		p, err := beatstats.ParsePipeline(bytes.NewReader(src))
+		if errors.Is(err, beatstats.ErrTooMuch) {
+			return nil, fmt.Errorf("%q: %w", file, err)
+		}
 		if err != nil {
 			r.add(file, discover.Logstash, []beatstats.Finding{unparsed(err)})
 			continue
@@ -178,6 +175,9 @@ func runLint(ctx context.Context, o lintOptions, files []string, stdin io.Reader
 	}
 	for _, in := range shippers {
 		s, err := beatstats.ParseSettings(bytes.NewReader(in.src), o.overrides...)
+		if errors.Is(err, beatstats.ErrTooMuch) {
+			return nil, fmt.Errorf("%q: %w", in.file, err)
+		}
 		if err != nil {
 			r.add(in.file, discover.Filebeat, []beatstats.Finding{unparsed(err)})
 			continue
@@ -185,7 +185,7 @@ func runLint(ctx context.Context, o lintOptions, files []string, stdin io.Reader
 		r.add(in.file, discover.Filebeat, beatstats.LintContext(s, facing(env, s, pipelines)))
 	}
 	if len(files) == 0 {
-		return r, r.addRunning(ctx, env, o, pipelines)
+		return r, r.addRunning(ctx, env, o, pipelines, warn)
 	}
 	return r, nil
 }

@@ -105,8 +105,8 @@ func environmentOf(p discover.Program) beatstats.Environment {
 }
 
 // addRunning judges the Filebeats of this host, each with its own namespace unless
-// one was named.
-func (r *linted) addRunning(ctx context.Context, named beatstats.Environment, o lintOptions, pipelines []namedPipeline) error {
+// one was named, and warns of those whose settings can't be read.
+func (r *linted) addRunning(ctx context.Context, named beatstats.Environment, o lintOptions, pipelines []namedPipeline, warn io.Writer) error {
 	programs, err := discover.Find(ctx, discover.Options{})
 	found := false
 	for _, p := range pipelinesOf(programs) {
@@ -115,6 +115,9 @@ func (r *linted) addRunning(ctx context.Context, named beatstats.Environment, o 
 	}
 	for _, p := range programs {
 		if p.Settings == nil {
+			if p.Kind == discover.Filebeat {
+				fmt.Fprint(warn, "halfopen: not judged: "+describeProgram(p))
+			}
 			continue
 		}
 		found = true

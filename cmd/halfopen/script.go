@@ -70,6 +70,11 @@ func (x *experiment) cut(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if x.method.lead != nil {
+		if err := x.method.lead(x, ctx); err != nil {
+			return err
+		}
+	}
 	old, err := x.connections()
 	if err != nil {
 		return err
