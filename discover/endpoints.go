@@ -70,6 +70,8 @@ func (f *finder) endpoints(k *process, set settings) {
 	case len(k.Stats) > 0:
 	case k.Kind == Vector:
 		k.miss("its counters: Vector's are not read; its sockets and its log are")
+	case k.Kind == Filebeat && len(k.Logs) > 0:
+		k.miss("its counters by http: those that its log carries every 30 s are taken; http.enabled: true in its settings and a restart, or --stats, give one reading a second")
 	case k.Kind == Filebeat:
 		k.miss("its counters, without which acknowledgements are not seen: set http.enabled: true in its settings and restart it, or name them with --stats")
 	case k.Kind != Unknown || k.Role == Shipper:

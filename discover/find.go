@@ -203,9 +203,9 @@ func withoutSupervisors(known []*process) []*process {
 func (f *finder) describe(ctx context.Context, k *process) {
 	set := f.configure(k)
 	f.connect(k, set)
-	f.endpoints(k, set)
 	f.place(ctx, k)
 	f.logs(k, set)
+	f.endpoints(k, set) // after the logs, which may carry the counters
 }
 
 // place finds the container of a process, if it is in one.

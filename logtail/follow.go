@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"slices"
 	"time"
 )
@@ -77,12 +76,29 @@ func (t *tail) files() []*file {
 	return append(t.old[:len(t.old):len(t.old)], t.cur)
 }
 
-// finish reads what is there once more and hands on unfinished lines.
-func (t *tail) finish() error {
-	if _, err := t.pass(math.MaxInt64); err != nil {
-		return err
+// finish reads what is there once more, until a moment at most, and hands on
+// unfinished lines.
+func (t *tail) finish(until time.Time) error {
+	for more := true; more; {
+		var err error
+		if more, err = t.pass(chunkSize); err != nil {
+			return err
+		}
+		if more && time.Now().After(until) {
+			t.unread()
+			break
+		}
 	}
 	return t.flush()
+}
+
+// unread tells what following left when it ended.
+func (t *tail) unread() {
+	for _, f := range t.files() {
+		if info, err := f.stat(); err == nil && info.size > f.off {
+			t.gap(info.size-f.off, fmt.Sprintf("following ended %d bytes before the end of inode %d", info.size-f.off, f.info.id.ino))
+		}
+	}
 }
 
 // flush hands on the unfinished lines.

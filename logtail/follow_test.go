@@ -301,3 +301,27 @@ func TestFollowEndsWithHandlersError(t *testing.T) {
 		t.Errorf("Follow: %v after %d lines", err, n)
 	}
 }
+
+// Whoever ends following does not wait for all that a slow reader has left.
+func TestFollowEndsInTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	write(t, path, strings.Repeat(strings.Repeat("x", 1023)+"\n", 12<<10))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var read, unread int64
+	err := logtail.Follow(ctx, logtail.Config{Path: path, From: logtail.FromBeginning}, logtail.Handler{
+		Line: func(l logtail.Line) error {
+			cancel()
+			time.Sleep(time.Millisecond) // a slow reader
+			read += l.Size
+			return nil
+		},
+		Gap: func(g logtail.Gap) { unread += g.Bytes },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || unread <= 0 || read+unread != info.Size() {
+		t.Errorf("%d bytes read, %d told as unread; together want the file's size, %v", read, unread, err)
+	}
+}

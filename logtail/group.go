@@ -61,7 +61,7 @@ func (g *group) run(ctx context.Context) error {
 		case <-tick.C:
 			g.tick()
 		case ev := <-g.hub.events():
-			g.hub.dispatch(ev, g.woken)
+			g.tell(ev)
 			g.dispatch()
 		case err := <-g.hub.errs:
 			g.lost(err)
@@ -75,8 +75,19 @@ func (g *group) run(ctx context.Context) error {
 // dispatch tells the events that are there.
 func (g *group) dispatch() {
 	for n := len(g.hub.events()); n > 0; n-- {
-		g.hub.dispatch(<-g.hub.events(), g.woken)
+		g.tell(<-g.hub.events())
 	}
+}
+
+// tell wakes the tails that an event concerns. Most are of a write to a file by
+// the name it is followed by.
+func (g *group) tell(ev fsnotify.Event) {
+	if t := g.paths[ev.Name]; t != nil && ev.Op == fsnotify.Write {
+		t.watch.quiet = 0
+		t.wake(false)
+		return
+	}
+	g.hub.dispatch(ev, g.woken)
 }
 
 // closed can always be received from.
@@ -146,15 +157,20 @@ func (g *group) lost(err error) {
 	}
 }
 
+// finishWithin is how long the reading at the end may take: whoever ends a
+// recording does not wait for gigabytes.
+const finishWithin = 3 * time.Second
+
 // finish reads what is there once more and hands on unfinished lines.
 func (g *group) finish() error {
 	g.ending = true
+	until := time.Now().Add(finishWithin)
 	g.dispatch()
 	if g.glob != nil {
 		g.glob.scan()
 	}
 	for _, t := range g.tails {
-		if err := t.finish(); err != nil {
+		if err := t.finish(until); err != nil {
 			return err
 		}
 	}

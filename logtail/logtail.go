@@ -109,7 +109,8 @@ const (
 )
 
 // Follow reads the lines of cfg.Path until ctx is cancelled, then reads what is
-// there once more, hands on an unfinished line as Partial and returns nil.
+// there once more, for three seconds at most, hands on an unfinished line as
+// Partial and returns nil. What it left unread is a Gap.
 //
 // Lines of one file come in order, and those of a rotated file before those of
 // its successor, except what its writer still adds after the successor has

@@ -76,6 +76,9 @@ const maxPoints = 4096
 
 // Add takes a reading of the counters.
 func (m *Meter) Add(at time.Duration, n uint64, s beatstats.Sample) {
+	if m.last != nil && m.last.Kind != s.Kind {
+		return // another service answers at the address: no counters of the shipper's
+	}
 	s, _ = m.lives.Next(s)
 	p := point{at: at, n: n, published: -1}
 	if s.Published.OK() {

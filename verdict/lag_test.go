@@ -149,6 +149,16 @@ func TestLagOfAnyCourse(t *testing.T) {
 }
 
 // Two readings at one moment tell no rate: JSON has no infinite number.
+// Another service that takes the port for a while is no restart of the shipper.
+func TestLagOtherServiceBetween(t *testing.T) {
+	other := beatstats.Sample{Kind: beatstats.Logstash, ID: "b"}
+	same := counters("a", 1000, 540, 460)
+	lag, ok := metered(same, same, other, same, same).Lag(4 * time.Second)
+	if !ok || lag.SinceAck == nil || lag.SinceAck.For != 4*time.Second {
+		t.Errorf("%+v, want no ack since the first reading", lag)
+	}
+}
+
 func TestLagAtOnce(t *testing.T) {
 	var m Meter
 	m.Add(0, 1, counters("a", 10, 0, 10))

@@ -60,7 +60,9 @@ func TestLabDiskFull(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	text := said.String()
-	if code := cmd.ProcessState.ExitCode(); code != exitError || !full || !strings.Contains(text, "halfopen: the recording is incomplete: ") {
+	// Where an evidence file fell into the time without room, the recording lacks it.
+	incomplete := strings.Contains(text, "halfopen: the recording is incomplete: ")
+	if code := cmd.ProcessState.ExitCode(); !full || incomplete != (code == exitError) || !incomplete && code != 0 {
 		t.Errorf("exit code %d, full: %t\n%s", code, full, text)
 	}
 	if !strings.HasPrefix(stdout.String(), "NOT STALLED") {

@@ -50,7 +50,9 @@ func look(v *view, ports flow.Ports, meant func(flow.Flow) bool) (*scene, error)
 		return nil, err
 	}
 	entries, err := s.conntrack.List()
-	if err != nil && !errors.Is(err, os.ErrNotExist) { // this kernel does not track connections
+	// A kernel that does not track connections has no such file. Without the right
+	// to read them it can still be said what would be done.
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrPermission) {
 		s.close()
 		return nil, err
 	}

@@ -339,6 +339,7 @@ func TestDropIdle(t *testing.T) {
 	if out, err := run("--undo").CombinedOutput(); err != nil { // or another test's lab was first
 		t.Errorf("%v\n%s", err, out)
 	}
+	until(10*time.Second, func() bool { return idleTimeout(t, p.bed.Router) == was })
 	if got := idleTimeout(t, p.bed.Router); got != was {
 		t.Errorf("the timeout is %s, it was %s", got, was)
 	}

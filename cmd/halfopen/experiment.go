@@ -171,6 +171,15 @@ func (x *experiment) every(d time.Duration) time.Duration {
 	return d
 }
 
+// unlessCalm: who holds a socket is looked for in all processes whenever one
+// appears, and the canary has a new one each second.
+func (x *experiment) unlessCalm(o *collect.Owners) *collect.Owners {
+	if x.opts.calm {
+		return nil
+	}
+	return o
+}
+
 func (x *experiment) observe(r timeline.Record) {
 	if s := r.Stats; s != nil && s.At == timeline.Shipper && s.Sample.Acked != nil {
 		x.acked.Store(s.Sample.Acked.N)
@@ -228,7 +237,7 @@ func (x *experiment) sources() (sources []collect.Source, done func(), err error
 	owners, onset := collect.NewOwners(discover.Redact), collect.NewOnset()
 	sources = []collect.Source{
 		&collect.Sockets{At: timeline.Shipper, NS: x.bed.Shipper, Ports: ports, Every: x.every(socketsEvery), Canary: lab.CanaryAddr, Owners: owners, Onset: onset},
-		&collect.Sockets{At: timeline.Receiver, NS: x.bed.Receiver, Ports: ports, Every: x.every(socketsEvery), Owners: owners},
+		&collect.Sockets{At: timeline.Receiver, NS: x.bed.Receiver, Ports: ports, Every: x.every(socketsEvery), Owners: x.unlessCalm(owners)},
 		owners,
 		onset,
 		&collect.Destroyed{At: timeline.Shipper, NS: x.bed.Shipper, Ports: ports, Canary: lab.CanaryAddr},

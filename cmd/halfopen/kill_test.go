@@ -94,7 +94,7 @@ func TestRecordKilled(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			until(10*time.Second, func() bool {
+			until(time.Minute, func() bool {
 				sockets, _ := filepath.Glob(filepath.Join(dir, "*.sock")) // it records
 				return len(sockets) > 0
 			})

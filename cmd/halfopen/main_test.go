@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 		}
 		// A lab waits most of its time: more of them than there are cores may run.
 		flag.Parse()
-		if err := flag.Set("test.parallel", "8"); err != nil {
+		if err := flag.Set("test.parallel", "6"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

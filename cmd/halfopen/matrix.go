@@ -30,7 +30,7 @@ const (
 	matrixDrop     = 5 * time.Second
 	matrixWatch    = 75 * time.Second
 	matrixIdle     = 18 * time.Second // longer than the 15 s between two keepalive probes
-	matrixStagger  = 100 * time.Millisecond
+	matrixStagger  = 400 * time.Millisecond // a lab takes most of its work to begin
 )
 
 // matrixOptions fills in what the command line leaves open.
@@ -124,7 +124,7 @@ func runMatrix(ctx context.Context, o labOptions, given func(flag string) bool, 
 	dir := filepath.Join(o.evidence, "matrix-"+time.Now().UTC().Format("20060102-150405"))
 	cells := o.cells(dir, given)
 	if !o.quiet {
-		about := o.warmUp + o.dropFor + o.watchFor + 2*o.idle
+		about := time.Duration(len(cells))*matrixStagger + o.warmUp + o.dropFor + o.watchFor + o.idle
 		fmt.Fprintf(stderr, "%d labs side by side, for about %s; their recordings land in %s\n", len(cells), about, dir)
 	}
 	var all errgroup.Group
