@@ -29,7 +29,7 @@ const (
 	matrixRetries2 = 7
 	matrixDrop     = 5 * time.Second
 	matrixWatch    = 75 * time.Second
-	matrixIdle     = 18 * time.Second // longer than the 15 s between two keepalive probes
+	matrixIdle     = 18 * time.Second       // longer than the 15 s between two keepalive probes
 	matrixStagger  = 400 * time.Millisecond // a lab takes most of its work to begin
 )
 
