@@ -95,7 +95,7 @@ func latency(b *testing.B, table *strings.Builder, rate int) {
 		b.Fatal(err)
 	}
 	defer w.Close()
-	var took [2][]time.Duration
+	var middle, late [2][]time.Duration // of each turn
 	for b.Loop() {
 		for i, read := range []func(*running) ([]time.Duration, error){clockOurs, clockTail} {
 			cmd := ours("time " + path)
@@ -113,7 +113,8 @@ func latency(b *testing.B, table *strings.Builder, rate int) {
 				if err == nil {
 					var got []time.Duration
 					got, err = read(r)
-					took[i] = append(took[i], got...)
+					middle[i] = append(middle[i], quantile(got, 0.5))
+					late[i] = append(late[i], quantile(got, 0.99))
 				}
 				done <- err
 			}()
@@ -128,10 +129,10 @@ func latency(b *testing.B, table *strings.Builder, rate int) {
 	}
 	b.ReportMetric(0, "ns/op")
 	for _, q := range []struct {
-		name string
-		at   float64
-	}{{"median", 0.5}, {"p99", 0.99}} {
-		us, tail := quantile(took[0], q.at), quantile(took[1], q.at)
+		name  string
+		turns [2][]time.Duration
+	}{{"median", middle}, {"p99", late}} {
+		us, tail := median(q.turns[0]), median(q.turns[1])
 		b.ReportMetric(float64(us.Nanoseconds()), q.name+"-ns")
 		row(table, fmt.Sprintf("latency, %d lines a second, %s", rate, q.name), us, "tail -F", tail, float64(us)/float64(tail), 1)
 	}

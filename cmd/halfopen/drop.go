@@ -188,6 +188,9 @@ func (f *flowFlag) Set(s string) error {
 			return fmt.Errorf("want CLIENT:PORT-SERVER:PORT, such as 10.0.0.2:40312-10.0.0.9:5044")
 		}
 	}
+	for i, e := range ends { // a packet carries no zone
+		ends[i] = netip.AddrPortFrom(e.Addr().WithZone(""), e.Port())
+	}
 	f.flow, f.given = flow.New(ends[0], ends[1]), true
 	if f.flow.Local.Addr().Is4() != f.flow.Remote.Addr().Is4() {
 		return fmt.Errorf("%s and %s are of different families", f.flow.Local.Addr(), f.flow.Remote.Addr())
@@ -210,7 +213,7 @@ type lossFlag float64
 func (l *lossFlag) Set(s string) error {
 	digits, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
 	n, err := strconv.ParseFloat(digits, 64)
-	if err != nil || !percent || n < 0.01 || n > 100 {
+	if err != nil || !percent || !(n >= 0.01 && n <= 100) { // NaN is neither
 		return fmt.Errorf("want 0.01%% to 100%%")
 	}
 	*l = lossFlag(n / 100)

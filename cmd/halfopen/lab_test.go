@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -257,6 +258,14 @@ func TestLabKilled(t *testing.T) {
 	t.Parallel()
 	r := startLab(t, "--warm-up", "3s")
 	r.await("the path is cut")
+	until(10*time.Second, func() bool { // what is shown may be written a moment later
+		path, err := timeline.Find(r.evidence)
+		if err != nil {
+			return false
+		}
+		rec, err := timeline.Load(path)
+		return err == nil && slices.ContainsFunc(rec.Records, func(k timeline.Record) bool { return k.Fault != nil })
+	})
 	if err := r.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

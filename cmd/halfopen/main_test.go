@@ -19,6 +19,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, withoutRights())
 		os.Exit(99)
 	}
+	flag.Parse()
+	if worker := flag.Lookup("test.fuzzworker"); worker != nil && worker.Value.String() == "true" {
+		os.Exit(m.Run()) // it is killed in the end, and needs no binary
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "halfopen-test-")
 		if err != nil {
@@ -39,7 +43,6 @@ func TestMain(m *testing.M) {
 			}
 		}
 		// A lab waits most of its time: more of them than there are cores may run.
-		flag.Parse()
 		if err := flag.Set("test.parallel", "6"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1

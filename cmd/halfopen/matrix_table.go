@@ -87,8 +87,12 @@ func (c *cell) outcome() string {
 		says = fmt.Sprintf("**stalled** for %s, %s", after, c.Class)
 	default:
 		says = c.Verdict
-		if strings.HasPrefix(c.Summary, "never delivered") {
+		d := c.Delivery
+		switch {
+		case strings.HasPrefix(c.Summary, "never delivered"):
 			says = "delivers nothing"
+		case d != nil && d.Once > 20*d.Waiting: // all but what was under way at the end
+			says = "delivers on"
 		}
 	}
 	if d := c.Delivery; d != nil && (d.Doubled > 0 || d.Lost > 0) {
