@@ -95,12 +95,14 @@ func BenchmarkScrapes(b *testing.B) {
 		sources = append(sources, &Stats{At: "bench", Name: "filebeat", Client: c, Every: time.Second})
 	}
 	var samples, failures atomic.Int64
+	var first atomic.Value
 	rec, err := Open(b.TempDir(), timeline.Header{Tool: "bench", Experiment: "bench", Ports: flow.NewPorts(5044)}, func(r timeline.Record) {
 		switch {
 		case r.Stats != nil && r.Stats.Sample.Acked.OK():
 			samples.Add(1)
 		case r.Failure != nil:
 			failures.Add(1)
+			first.CompareAndSwap(nil, *r.Failure)
 		}
 	})
 	if err != nil {
@@ -126,7 +128,7 @@ func BenchmarkScrapes(b *testing.B) {
 		b.Error(err)
 	}
 	if n := failures.Load(); n > 0 || len(sources) != endpoints {
-		b.Errorf("%d readings failed, of %d endpoints", n, len(sources))
+		b.Errorf("%d readings failed, of %d endpoints; the first: %+v", n, len(sources), first.Load())
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(share, "%core")

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"time"
 
 	"halfopen/clock"
@@ -12,9 +13,13 @@ import (
 // the first, so a change is known to lie between two readings.
 type fold[T any] struct {
 	same func(a, b T) bool
+	most time.Duration // that a record of unchanged readings stands for; 0: foldFor
 	// emit writes a record; since is the monotonic time of the first reading it
 	// stands for, took reaches back to the start of the last one.
 	emit func(v T, readings int, since, took time.Duration)
+	// hurry, if there is one, reports whether a reading shows the beginning of what
+	// shall be known soon.
+	hurry func(v T) bool
 
 	last     T
 	began    time.Duration // monotonic start of the last reading
@@ -34,7 +39,11 @@ func (f *fold[T]) add(v T, began time.Duration) {
 	}
 	f.last, f.began = v, began
 	f.readings++
-	if changed || began-f.emitted >= foldFor {
+	lasts := cmp.Or(f.most, foldFor)
+	if f.hurry != nil && f.hurry(v) {
+		lasts = foldHurry
+	}
+	if changed || began-f.emitted >= lasts {
 		f.flush()
 	}
 }

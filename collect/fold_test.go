@@ -53,3 +53,19 @@ func TestFoldSpeaksRegularly(t *testing.T) {
 		t.Errorf("emitted %+v, want %+v", got, want)
 	}
 }
+
+// What begins to go wrong is emitted sooner, also where it does not change.
+func TestFoldHurries(t *testing.T) {
+	var got []emitted
+	f := fold[int]{same: func(a, b int) bool { return a == b }, hurry: func(v int) bool { return v == 8 }}
+	f.emit = func(v, readings int, since, _ time.Duration) { got = append(got, emitted{v, readings, since != 0}) }
+	now := clock.Mono()
+	for i, v := range []int{7, 7, 8, 8, 8, 8, 8, 7, 7} {
+		f.add(v, now+time.Duration(i)*100*time.Millisecond)
+	}
+	f.flush()
+	want := []emitted{{7, 1, false}, {7, 1, false}, {8, 1, false}, {8, 2, true}, {8, 2, true}, {7, 1, false}, {7, 1, false}}
+	if !slices.Equal(got, want) {
+		t.Errorf("emitted %+v, want %+v", got, want)
+	}
+}

@@ -19,14 +19,21 @@ import (
 	"halfopen/timeline"
 )
 
-// foldFor is the longest time that one record of unchanged readings stands for.
-const foldFor = time.Second
+// One record of unchanged readings stands for foldFor at most, and for foldHurry
+// where data in flight have just begun to go unanswered.
+const (
+	foldFor   = time.Second
+	foldHurry = 200 * time.Millisecond
+)
 
 // Sockets reads the sockets of one namespace on the watched ports.
 type Sockets struct {
 	At    string // place
 	Where Where  // of the records; nil is At alone
 	NS    *netns.NS
+	// Root, where NS is nil, is the /proc folder of a process in it, which shows its
+	// tables to who may not enter.
+	Root  string
 	Ports flow.Ports
 	Every time.Duration
 	// Canary is the address whose connections are left out: they have records
@@ -49,7 +56,7 @@ func (s *Sockets) Run(ctx context.Context, rec *Recorder) error {
 	}
 	defer done()
 	at, also := s.Where.or(s.At) // of the last reading
-	f := fold[[]sockstate.Socket]{same: sameSockets}
+	f := fold[[]sockstate.Socket]{same: sameSockets, hurry: falling}
 	f.emit = func(socks []sockstate.Socket, readings int, since, took time.Duration) {
 		rec.Append(took, timeline.Body{Sockets: &timeline.Sockets{
 			At: at, Also: also, Via: via, Readings: readings, Since: since, Sockets: kept(socks),
@@ -76,6 +83,17 @@ func (s *Sockets) Run(ctx context.Context, rec *Recorder) error {
 	return nil
 }
 
+// fallen is how many retransmissions without an answer are no beginning any more;
+// the RTO has doubled to 6 s by then.
+const fallen = 5
+
+// falling reports whether a connection has begun to send again what it sent.
+func falling(socks []sockstate.Socket) bool {
+	return slices.ContainsFunc(socks, func(k sockstate.Socket) bool {
+		return k.State == sockstate.Established && k.Timer == sockstate.TimerRetransmit && k.Retransmits > 0 && k.Retransmits < fallen
+	})
+}
+
 // kept is a copy for a record, which its observers may keep.
 func kept(socks []sockstate.Socket) []sockstate.Socket {
 	socks = slices.Clone(socks)
@@ -96,7 +114,7 @@ const (
 )
 
 func (s *Sockets) reader(rec *Recorder) (read func() ([]sockstate.Socket, error), via string, done func(), err error) {
-	if s.Via != Procfs {
+	if s.Via != Procfs && s.NS != nil {
 		diag, err := sockstate.OpenDiag(s.NS, s.Ports)
 		if err == nil {
 			f := &follower{diag: diag, own: s.own, again: func(why string) { rec.Fail("sockets of "+s.At, 0, errors.New(why)) }}
@@ -113,8 +131,15 @@ func (s *Sockets) reader(rec *Recorder) (read func() ([]sockstate.Socket, error)
 	return func() ([]sockstate.Socket, error) { return s.readProc(rec) }, Procfs, func() {}, nil
 }
 
+func (s *Sockets) root() string {
+	if s.NS == nil {
+		return s.Root
+	}
+	return s.NS.ProcRoot()
+}
+
 func (s *Sockets) readProc(rec *Recorder) ([]sockstate.Socket, error) {
-	socks, bad, err := sockstate.ReadProc(s.NS.ProcRoot(), s.Ports)
+	socks, bad, err := sockstate.ReadProc(s.root(), s.Ports)
 	for _, b := range bad {
 		rec.Fail("sockets of "+s.At, 0, fmt.Errorf("line %d of the socket table: %s: %q", b.Line, b.Why, b.Text))
 	}
@@ -140,7 +165,7 @@ func sameSockets(a, b []sockstate.Socket) bool {
 // the same sockets decoded.
 func (s *Sockets) Keep(_ context.Context, rec *Recorder, phase string) {
 	source := "sockets of " + s.At
-	raw, err := sockstate.RawProc(s.NS.ProcRoot(), s.Ports)
+	raw, err := sockstate.RawProc(s.root(), s.Ports)
 	if err != nil {
 		rec.Fail(source, 0, err)
 		return
@@ -149,7 +174,7 @@ func (s *Sockets) Keep(_ context.Context, rec *Recorder, phase string) {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "# rows of /proc/net/tcp and tcp6, place %s, ports %v\n", strings.Join(append([]string{at}, also...), " and "), hexPorts(s.Ports))
 	text.Write(raw)
-	socks, _, err := sockstate.ReadProc(s.NS.ProcRoot(), s.Ports)
+	socks, _, err := sockstate.ReadProc(s.root(), s.Ports)
 	if err != nil {
 		rec.Fail(source, 0, err)
 	}

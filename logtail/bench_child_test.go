@@ -29,7 +29,11 @@ func init() {
 	if spec == "" {
 		return
 	}
-	if err := child(spec); err != nil {
+	// Not on this goroutine: until main begins it is tied to a thread, and every
+	// line would wait for that thread to be woken.
+	done := make(chan error)
+	go func() { done <- child(spec) }()
+	if err := <-done; err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -57,6 +57,9 @@ func (j *judge) retransmitting(k sockstate.Socket) (Class, string) {
 	silent := int(k.Retransmits) >= j.th.Retransmits
 	if k.Info != nil {
 		silent = k.Info.LastAckRecv >= j.th.Silent
+		if why, early := j.th.outage(k); early && !silent {
+			return HalfOpen, fmt.Sprintf("%s without any answer, and %s; %s%s", what, why, backoff(k), ages(k))
+		}
 	}
 	if !silent {
 		return Unknown, fmt.Sprintf("%s, %s%s: the path loses packets, and is not known to be dead", what, backoff(k), ages(k))

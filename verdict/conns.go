@@ -43,7 +43,7 @@ func (j *judge) judged() {
 // established are the connections that are ESTABLISHED at the end.
 func (j *judge) established() (list []*conn) {
 	for _, c := range j.conns {
-		if c.gone == 0 && c.lastSeen().sock.State == sockstate.Established {
+		if c.gone == 0 && c.lastSeen().sock.State == sockstate.Established && c.lastSeen().at >= j.series.last() {
 			list = append(list, c)
 		}
 	}
@@ -51,8 +51,8 @@ func (j *judge) established() (list []*conn) {
 }
 
 // dead reports whether the kernel alone proves that a connection has stalled, and
-// since when: for long enough nothing that was sent was acknowledged, or could be
-// sent.
+// since when: for long enough, or more often than chance has it, nothing that was
+// sent was acknowledged, or could be sent.
 func (j *judge) dead(c *conn) (class Class, why string, since time.Duration, ok bool) {
 	last := c.lastSeen()
 	if c.gone != 0 || last.sock.State != sockstate.Established || last.sock.SendQ == 0 {
@@ -73,7 +73,8 @@ func (j *judge) dead(c *conn) (class Class, why string, since time.Duration, ok 
 	default:
 		return "", "", 0, false
 	}
-	return class, why, since, last.at-since >= j.th.StallAfter
+	_, early := j.th.outage(last.sock)
+	return class, why, since, early || last.at-since >= j.th.StallAfter
 }
 
 // deadOne is the connection that has been dead for longest.

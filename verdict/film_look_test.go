@@ -14,7 +14,7 @@ func (l *line) look(s int, proc bool) sockstate.Socket {
 	for_ := time.Duration(s-l.since) * time.Second
 	i := sockstate.Info{
 		RTO: 204 * time.Millisecond, RTT: 300 * time.Microsecond, Cwnd: 10, LastDataRecv: time.Duration(l.idle) * time.Second, LastAckRecv: time.Duration(l.idle%15) * time.Second,
-		BytesAcked: sockstate.Some(uint64(5000 + 100*l.since)), BytesReceived: sockstate.Some(uint64(600 + s)), SndWnd: sockstate.Some[uint32](64256),
+		BytesAcked: sockstate.Some(uint64(5000 + 100*l.since)), BytesReceived: sockstate.Some(uint64(600 + s)), DataSegsOut: sockstate.Some(uint32(2000 + 10*s)), SndWnd: sockstate.Some[uint32](64256),
 	}
 	gone := func() {
 		age := max(time.Duration(s-l.heard)*time.Second, for_)
@@ -25,6 +25,7 @@ func (l *line) look(s int, proc bool) sockstate.Socket {
 		if l.phase.every > 0 { // kept waiting in between
 			i.LastDataRecv, i.LastAckRecv = for_%(5*time.Second), for_%(5*time.Second)
 		}
+		i.TotalRetrans = uint32(l.phase.loss * float64(2000+10*s))
 		if n := uint32(l.phase.loss * 5); n > 0 && s%2 == 0 {
 			k.Timer, k.TimerIn, k.SendQ, k.Retransmits = sockstate.TimerRetransmit, time.Second, 800, n
 			i.Backoff, i.LastAckRecv = uint8(n), time.Duration(n)*time.Second
@@ -39,6 +40,7 @@ func (l *line) look(s int, proc bool) sockstate.Socket {
 			rto = min(2*rto, 2*time.Minute)
 			k.Retransmits++
 		}
+		i.DataSegsOut, i.TotalRetrans = sockstate.Some(uint32(2000+10*l.since)), k.Retransmits+1
 		k.TimerIn, i.RTO, i.Backoff, i.Cwnd, i.Unacked, i.Lost = rto/2, rto, uint8(k.Retransmits), 1, 1, 1
 	case deadIdle:
 		gone()

@@ -28,23 +28,28 @@ func (j *judge) judgeUncut() {
 		since = j.waitsSince(since, last.at)
 	}
 	stood := last.at - since
+	recent := stood <= j.th.Fresh
+	if j.series.any() {
+		since = j.stands(len(j.acks) - 1)
+		stood, recent = last.at-since, since == last.at
+	}
 	cause, causeN, caused := j.settingsCause()
 	if !j.neverAcked() {
 		if acked, record, _ := j.lastBefore(j.last.Mono, acked); acked > 0 {
 			j.gate(holds("baseline", true, fmt.Sprintf("events were delivered: acked reached %d", acked), j.acks[0].n, record))
 		}
 	}
-	if c, from := j.deadOne(); c != nil && (stood <= j.th.Fresh || told && waiting == 0) {
+	if c, from := j.deadOne(); c != nil && (stood < j.th.StallAfter || told && waiting == 0) {
 		j.oneDead(c, from, stood)
 		return
 	}
 	switch {
-	case len(list) > 0 && stood <= j.th.Fresh && j.pastStall(list):
-	case len(list) > 0 && stood <= j.th.Fresh && last.at-list[len(list)-1].to <= j.th.Fresh:
+	case len(list) > 0 && recent && j.pastStall(list):
+	case len(list) > 0 && recent && last.at-list[len(list)-1].to <= j.th.Fresh:
 		p := list[len(list)-1]
 		j.conclude(NotStalled, "not stalled, no cut: acks moved until the end")
 		j.find("acks", fmt.Sprintf("acks moved %s; the last time %s before the last reading", count(len(list), "time"), round(stood)), p.fromN, p.toN, last.n)
-	case told && waiting > 0 && stood <= j.th.Fresh && !j.neverAcked():
+	case told && waiting > 0 && recent && !j.neverAcked():
 		j.conclude(NotStalled, "not stalled, no cut: nothing waited until just now")
 		j.find("pending", fmt.Sprintf("%s, for %s", count(waiting, "event")+" waiting", round(stood)), n)
 	case told && waiting == 0:
@@ -74,7 +79,7 @@ func (j *judge) unreadable() (why string, records []uint64, ok bool) {
 	if _, _, ok := j.lastBefore(j.last.Mono, acked); !ok {
 		return "the shipper's counters say nothing of acknowledged events", []uint64{first.n, last.n}, false
 	}
-	if age := j.last.Mono - last.at; age > j.th.Fresh {
+	if age := j.last.Mono - last.at; age > j.th.Fresh || last.at < j.series.last() {
 		return fmt.Sprintf("the shipper's counters were last read %s before the end%s", round(age), j.partyGone(j.last.Mono)), []uint64{last.n, j.last.N}, false
 	}
 	return "", nil, true
@@ -96,15 +101,29 @@ func (j *judge) judgeSockets(why string, records []uint64) {
 		count(c.lastSeen().sock.SendQ, "byte"), round(c.lastSeen().at-since), class))
 }
 
-// oneDead: acks move, or the counters say that nothing waits, and yet a connection
-// is dead.
+// oneDead: acks move, or stood still only for a while, or the counters say that
+// nothing waits, and yet a connection is dead.
 func (j *judge) oneDead(c *conn, since, stood time.Duration) {
 	j.conn = c
 	class, _, _, _ := j.dead(c)
-	n := len(j.established())
-	if n > 1 && stood <= j.th.Fresh {
-		j.stalled(c, since, fmt.Sprintf("stalled: 1 of %d connections, %s unacknowledged on it for %s, while acks move on others; class %s",
-			n, count(c.lastSeen().sock.SendQ, "byte"), round(c.lastSeen().at-since), class))
+	last := c.lastSeen()
+	n, age, unacked := len(j.established()), last.at-since, count(last.sock.SendQ, "byte")+" unacknowledged"
+	young := age < j.th.StallAfter
+	if young {
+		j.v.Confidence = Low
+		j.find("young", fmt.Sprintf("the last ACK is only %s old: a path that is down for a moment looks the same", round(age)), last.n)
+	}
+	told := ""
+	waiting, _, _ := j.lastBefore(j.last.Mono, pending)
+	if waiting > 0 {
+		told = count(waiting, "event") + " waiting, "
+	}
+	switch {
+	case n > 1 && stood <= j.th.Fresh:
+		j.stalled(c, since, fmt.Sprintf("stalled: 1 of %d connections, %s on it for %s, while acks move on others; class %s", n, unacked, round(age), class))
+		return
+	case young || waiting > 0 && (stood > j.th.Fresh || j.series.any()):
+		j.stalled(c, since, fmt.Sprintf("stalled: connected, %s%s for %s; class %s", told, unacked, round(age), class))
 		return
 	}
 	j.v.Confidence = Low
@@ -112,10 +131,9 @@ func (j *judge) oneDead(c *conn, since, stood time.Duration) {
 	if stood > j.th.Fresh {
 		what = "nothing waits"
 	}
-	j.find("signals disagree", fmt.Sprintf("the shipper's counters say that %s, the kernel that %s of the only connection are unacknowledged",
-		what, count(c.lastSeen().sock.SendQ, "byte")), c.lastSeen().n, j.acks[len(j.acks)-1].n)
-	j.stalled(c, since, fmt.Sprintf("stalled by the kernel's reckoning: %s unacknowledged for %s; class %s",
-		count(c.lastSeen().sock.SendQ, "byte"), round(c.lastSeen().at-since), class))
+	j.find("signals disagree", fmt.Sprintf("the shipper's counters say that %s, the kernel that %s of the only connection are unacknowledged", what, count(last.sock.SendQ, "byte")),
+		last.n, j.acks[len(j.acks)-1].n)
+	j.stalled(c, since, fmt.Sprintf("stalled by the kernel's reckoning: %s for %s; class %s", unacked, round(age), class))
 }
 
 // stalled concludes a stall without a cut, with the evidence for its class.
@@ -127,6 +145,7 @@ func (j *judge) stalled(c *conn, since time.Duration, summary string) {
 	if read, ok := c.lastSeen().lastRead(); ok {
 		j.v.Stall.LastRead = j.wall(read)
 	}
+	j.known(c)
 	j.bothSides()
 	j.crowd()
 	j.forecast(c.lastSeen())
@@ -136,12 +155,12 @@ func (j *judge) stalled(c *conn, since time.Duration, summary string) {
 // stood: work waits and no ack came for long enough.
 func (j *judge) stood(since, stood time.Duration, waiting int64, n uint64) {
 	waits := count(waiting, "event") + " waiting"
-	if j.looked.near.n == 0 {
+	if j.looked.near.n == 0 || j.looked.near.at < j.series.last() {
 		j.conclude(Inconclusive, fmt.Sprintf("%s, and no ack for %s, but the shipper's sockets were never read: whether it is connected is not known", waits, round(stood)))
 		j.find("acks", j.v.Summary, n)
 		return
 	}
-	if begun, records := j.tried(j.last.Mono - j.th.StallAfter); begun >= j.th.Storm {
+	if begun, records := j.tried(j.last.Mono - j.th.StallAfter); begun >= j.th.Storm && !j.series.any() {
 		j.v.Class = NotConnected
 		j.conclude(Inconclusive, fmt.Sprintf("not connected for long: %s, and no ack for %s, while the shipper began %s in the last %s", waits, round(stood), count(begun, "connection"), j.th.StallAfter))
 		j.find("class", "connections do not last: the receiver, the path or the shipper's own timeout ends them", append(records, n)...)
@@ -157,6 +176,12 @@ func (j *judge) stood(since, stood time.Duration, waiting int64, n uint64) {
 		j.v.Class = NotConnected
 		j.conclude(Inconclusive, fmt.Sprintf("not connected, %s, and no ack for %s: not a stalled connection, but none", waits, round(stood)))
 		j.find("class", "the shipper has no ESTABLISHED connection to the watched ports"+j.attempt(), j.last.N, n)
+		return
+	}
+	if j.series.any() && !j.seenTwice(j.conn) {
+		j.v.Class = NotConnected
+		j.conclude(Inconclusive, fmt.Sprintf("not the same connection as in the snapshot before: %s, and no ack for %s", waits, round(stood)))
+		j.find("class", "the shipper has begun a connection since the snapshot before; the next snapshot shows whether it lasts", j.conn.seen[0].n, n)
 		return
 	}
 	class, _, _ := j.classify(j.conn, since)

@@ -27,6 +27,7 @@ func (j *judge) judgeStall() {
 	}
 	j.v.Class = class
 	j.find("class", fmt.Sprintf("%s: %s", class, why), append([]uint64{last.n}, more...)...)
+	j.known(j.conn)
 	j.bothSides()
 	j.staleDrops()
 	j.forecast(last)

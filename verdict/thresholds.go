@@ -19,6 +19,13 @@ type Thresholds struct {
 	// half-open, rather than on a path that loses packets. At 50% loss one of the
 	// first six retransmissions and its answer gets through in 82 of 100 cases.
 	Silent time.Duration `json:"silent_ns"`
+	// Outage: for how long at least no ACK must have come, for a connection that
+	// retransmits to be known to be silent before Silent is over; and Chance: how
+	// often at most loss as it was before would have done that to all that the
+	// connection has sent. On a path that loses nothing the third retransmission
+	// proves it, 1.4 s after the data; of packets lost at random never Silent.
+	Outage time.Duration `json:"outage_ns"`
+	Chance float64       `json:"chance"`
 	// Retransmits: how many retransmissions say the same where the time of the last
 	// ACK is not known (/proc). From 200 ms on, six take 12 s.
 	Retransmits int `json:"retransmits"`
@@ -34,6 +41,6 @@ type Thresholds struct {
 func Defaults() Thresholds {
 	return Thresholds{
 		Fresh: 5 * time.Second, Settle: 2 * time.Second, Horizon: 30 * time.Second, StallAfter: 30 * time.Second,
-		Silent: 10 * time.Second, Retransmits: 6, Probes: 2, Storm: 3,
+		Silent: 10 * time.Second, Outage: 1300 * time.Millisecond, Chance: 0.001, Retransmits: 6, Probes: 2, Storm: 3,
 	}
 }

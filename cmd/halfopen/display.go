@@ -36,6 +36,7 @@ type display struct {
 	pending *int64
 	meter   verdict.Meter
 	socket  *sockstate.Socket
+	outages verdict.Outages
 	canary  string
 	notable []string // lines to print above the live one
 }
@@ -46,7 +47,7 @@ const (
 )
 
 func newDisplay(out io.Writer, quiet bool) *display {
-	d := &display{out: out, quiet: quiet, name: collect.Before}
+	d := &display{out: out, quiet: quiet, name: collect.Before, outages: verdict.Outages{Thresholds: verdict.Defaults()}}
 	if f, ok := out.(*os.File); ok {
 		d.tty = term.IsTerminal(int(f.Fd()))
 	}
@@ -100,10 +101,18 @@ func (d *display) observe(r timeline.Record) {
 		}
 	case r.Sockets != nil && r.Sockets.Of(d.shipper):
 		d.socket = nil
+		var own []sockstate.Socket
 		for _, s := range r.Sockets.Sockets {
-			if s.State != sockstate.Listen && d.ports.Has(s.Remote.Port()) && (d.socket == nil || s.State == sockstate.Established) {
+			if s.State == sockstate.Listen || !d.ports.Has(s.Remote.Port()) {
+				continue
+			}
+			own = append(own, s)
+			if d.socket == nil || s.State == sockstate.Established {
 				d.socket = &s
 			}
+		}
+		for _, o := range d.outages.Add(own) {
+			d.notable = append(d.notable, fmt.Sprintf("%s: %s", o.Flow, o.Text))
 		}
 	case r.Canary != nil:
 		d.canary = "path open"

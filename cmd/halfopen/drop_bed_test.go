@@ -25,13 +25,13 @@ import (
 
 // bedPair is a connection through the lab's router, both ends held by the test.
 type bedPair struct {
-	t              *testing.T
+	t              testing.TB
 	bed            *lab.Bed
 	listener       net.Listener
 	client, server net.Conn
 }
 
-func newBedPair(t *testing.T) *bedPair {
+func newBedPair(t testing.TB) *bedPair {
 	t.Helper()
 	p := &bedPair{t: t}
 	var err error
