@@ -36,6 +36,7 @@ type logCopy struct {
 	source string // of records: "log of filebeat"
 	name   string // filebeat
 	rest   string // of the file's name
+	prompt bool   // no line waits for others
 
 	wake  chan struct{}     // there is something to write
 	room  chan struct{}     // the writer has taken what waited
@@ -89,7 +90,7 @@ func (c *logCopy) fits(l copied) bool {
 		if fits {
 			c.waiting.add(l)
 		}
-		urgent, stuck := c.waiting.size >= writeAt || len(l.events) > 0, c.stuck
+		urgent, stuck := c.waiting.size >= writeAt || len(l.events) > 0 || c.prompt, c.stuck
 		c.mu.Unlock()
 		if urgent {
 			signal(c.wake)
@@ -123,7 +124,7 @@ func signal(ch chan<- struct{}) {
 
 var errDiskHangs = errors.New("the disk does not take the copy")
 
-// flush brings what was put in to the file.
+// flush brings what was put in to the disk.
 func (c *logCopy) flush() error {
 	reply := make(chan error, 1)
 	late := time.After(patience)
@@ -186,7 +187,7 @@ func (c *logCopy) write(begun chan<- struct{}) {
 			w.write(b)
 		}
 		if reply != nil {
-			reply <- w.failed
+			reply <- w.sync()
 		}
 		if 0 < b.size && b.size < writeAt && !closing {
 			time.Sleep(writeAgain)

@@ -159,3 +159,49 @@ func TestLogsDiskHangsForGood(t *testing.T) {
 	}
 	disk.Close()
 }
+
+// Lines that the disk did not take by the end don't count as read: the next
+// recording has them.
+func TestLogsResumeAfterDiskHung(t *testing.T) {
+	dir := t.TempDir()
+	log, file := filepath.Join(dir, "filebeat.log"), filepath.Join(dir, "positions.json")
+	set := func() *LogSet {
+		p, err := logtail.OpenPositions(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &LogSet{Positions: p}
+	}
+	appendTo(t, log, "one\n")
+	first := follow(t, &Logs{Name: "filebeat", Path: log, From: logtail.FromBeginning, Set: set()}, nil)
+	first.await("the line", func() bool { return first.copied() == "one\n" })
+	first.end()
+
+	var disk *os.File
+	appendTo(t, log, telling+"\n")
+	hung := follow(t, &Logs{Name: "filebeat", Path: log, Set: set()}, func(path string) {
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if disk, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := disk.Write(make([]byte, 64<<10)); err != nil { // it takes no more
+			t.Fatal(err)
+		}
+	})
+	hung.await("what the line means", func() bool { return len(hung.events()) == 1 })
+	hung.end()
+	if _, err := disk.Read(make([]byte, 128<<10)); err != nil { // the writer ends
+		t.Fatal(err)
+	}
+	disk.Close()
+
+	again := follow(t, &Logs{Name: "filebeat", Path: log, Set: set()}, nil)
+	again.await("the line that was not copied", func() bool { return again.copied() == telling+"\n" })
+	again.end()
+	if !slices.ContainsFunc(hung.failures(), func(f *timeline.Failure) bool { return f.Source == "positions of the logs" }) {
+		t.Errorf("failures %+v", hung.failures())
+	}
+}

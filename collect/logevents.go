@@ -35,7 +35,7 @@ type logEvents struct {
 }
 
 func newLogEvents(l *Logs, m *logtail.Matcher, c *logCopy) *logEvents {
-	return &logEvents{copy: c, matcher: m, seen: l.Seen, began: c.rec.began, old: oldLinesOf(l.Path, c.rec.began)}
+	return &logEvents{copy: c, matcher: m, decoder: logtail.Decoder{Format: l.Format}, seen: l.Seen, began: c.rec.began, old: oldLinesOf(l.Path, c.rec.began)}
 }
 
 // line copies a line and tells what it means. A message of several lines is told
@@ -51,7 +51,7 @@ func (e *logEvents) line(l logtail.Line) {
 		}
 		for _, p := range e.matcher.Match(m.Message) {
 			if e.within(now) {
-				c.events = append(c.events, e.event(p, m, l, past))
+				c.events = append(c.events, e.event(p, m, past))
 			}
 		}
 	}
@@ -71,8 +71,7 @@ func (e *logEvents) end() {
 	for _, m := range e.decoder.Flush(now) {
 		for _, p := range e.matcher.Match(m.Message) {
 			if e.within(now) {
-				l := logtail.Line{File: m.File, Inode: m.Inode, Offset: m.Offset}
-				e.copy.rec.Append(0, timeline.Body{Event: e.event(p, m, l, false)})
+				e.copy.rec.Append(0, timeline.Body{Event: e.event(p, m, e.old.has(m.Last))})
 			}
 		}
 	}
@@ -100,7 +99,8 @@ func (e *logEvents) tellSkipped() {
 	e.skipped = 0
 }
 
-func (e *logEvents) event(p logtail.Pattern, m logtail.Message, l logtail.Line, past bool) *timeline.Event {
+func (e *logEvents) event(p logtail.Pattern, m logtail.Message, past bool) *timeline.Event {
+	l := m.Last
 	ev := &timeline.Event{
 		Name: e.copy.name, Pattern: p.Name, Means: p.Means,
 		Line: quoted(string(l.Bytes[:min(len(l.Bytes), maxQuote)])), Source: l.File, SourceInode: l.Inode, SourceOffset: l.Offset,

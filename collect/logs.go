@@ -18,11 +18,15 @@ type Logs struct {
 	// what Follow understands.
 	Path string
 	// Copy ends the name of the evidence file, without ".log"; empty is "container".
-	Copy string
-	From logtail.Start
-	Set  *LogSet // nil is a set of its own
+	Copy   string
+	Format logtail.Format // of the lines; empty is detected line by line
+	From   logtail.Start
+	Set    *LogSet // nil is a set of its own
 	// Follow reads the log; nil chooses by Path.
 	Follow func(context.Context, logtail.Config, logtail.Handler) error
+	// Prompt has each line written within milliseconds, where only the copy keeps it:
+	// after kill -9 it is there.
+	Prompt bool
 	// Seen, if set, is called with every line as the program wrote it, out of what a
 	// container engine wraps around it, and with its time, which is that of the
 	// reading where the line has none. The bytes are valid only during the call.
@@ -46,9 +50,10 @@ func (l *Logs) Run(ctx context.Context, rec *Recorder) error {
 		set = &LogSet{}
 	}
 	c := openCopy(rec, l.Name, l.copyName())
+	c.prompt = l.Prompt
 	e := newLogEvents(l, set.matcher(), c)
-	stop := set.add(ctx, rec, c)
-	err := l.follow(ctx, logtail.Config{Path: l.target(), From: l.From, Positions: set.Positions}, logtail.Handler{
+	end := set.add(ctx, rec, c)
+	err := l.follow(ctx, logtail.Config{Path: l.target(), Format: l.Format, From: l.From, Positions: set.Positions}, logtail.Handler{
 		Line: func(line logtail.Line) error {
 			l.reached(line)
 			e.line(line)
@@ -66,8 +71,7 @@ func (l *Logs) Run(ctx context.Context, rec *Recorder) error {
 		},
 	})
 	e.end()
-	c.close()
-	stop()
+	end()
 	if err != nil {
 		rec.Fail(c.source, 0, err) // the rest of the recording goes on
 	}

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,8 +13,10 @@ import (
 // LogSet is what the logs of a recording have in common. The zero LogSet is the
 // table of patterns, and no positions.
 type LogSet struct {
-	// Positions, where set, say where each log goes on. They are brought to the disk
-	// after the copies: a line that counts as read is among the evidence.
+	// Positions, where set, say where each log goes on. They are saved after the
+	// copies are on the disk, by fsync(2): a saved position never stands for a line
+	// that a crash of the host could take from the evidence, nor for one that the
+	// disk did not take, unless a gap tells of it.
 	Positions *logtail.Positions
 	Matcher   *logtail.Matcher // nil: the table of patterns alone
 
@@ -21,6 +24,7 @@ type LogSet struct {
 	copies []*logCopy
 	saved  time.Time
 	failed bool
+	torn   bool // a copy ended without all of its lines: positions stay as they are
 }
 
 // saveEvery is how often positions are brought to the disk.
@@ -38,10 +42,11 @@ func (s *LogSet) matcher() *logtail.Matcher {
 	return m
 }
 
-// add takes a copy into the set, until it is closed and done is called.
+// add takes a copy into the set. Done closes it, and saves the positions if all
+// of its lines are on the disk.
 func (s *LogSet) add(ctx context.Context, rec *Recorder, c *logCopy) (done func()) {
 	if s.Positions == nil {
-		return func() {}
+		return func() { c.close() }
 	}
 	s.mu.Lock()
 	s.copies = append(s.copies, c)
@@ -52,8 +57,14 @@ func (s *LogSet) add(ctx context.Context, rec *Recorder, c *logCopy) (done func(
 	return func() {
 		stop()
 		saver.Wait()
+		err := c.flush()
+		c.close()
 		s.mu.Lock()
 		s.copies = slices.DeleteFunc(s.copies, func(o *logCopy) bool { return o == c })
+		if err != nil && !s.torn {
+			s.torn = true
+			rec.Fail("positions of the logs", 0, fmt.Errorf("they stay as they were saved last: %w", err))
+		}
 		s.mu.Unlock()
 		s.save(rec, 0)
 	}
@@ -63,7 +74,7 @@ func (s *LogSet) add(ctx context.Context, rec *Recorder, c *logCopy) (done func(
 func (s *LogSet) save(rec *Recorder, age time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Since(s.saved) < age {
+	if s.torn || time.Since(s.saved) < age {
 		return
 	}
 	err := s.Positions.Save(func() error {

@@ -47,6 +47,14 @@ func (w *copyWriter) close() {
 	}
 }
 
+// sync brings the file to the disk, if all that was to be written is in it.
+func (w *copyWriter) sync() error {
+	if w.failed == nil && w.out != nil {
+		w.fail(w.out.Sync())
+	}
+	return w.failed
+}
+
 // fail records why nothing is copied, once until something is again.
 func (w *copyWriter) fail(err error) {
 	if err != nil && w.failed == nil {

@@ -29,6 +29,11 @@ type Output struct {
 type LogStart struct {
 	Since time.Time // lines taken before are left out
 	Last  int       // above 0: all but the last so many lines are left out
+	// After, if not empty, is a place that LogHandler.Place was told: what is behind
+	// it is read, whatever Since and Last say.
+	After string
+	// Made, if set, is a time: of a container made later every line is read.
+	Made time.Time
 }
 
 // LogHandler receives what Logs reads. All calls come from the goroutine that
@@ -37,6 +42,10 @@ type LogHandler struct {
 	Line func(Output) error // an error ends Logs, which returns it
 	Gap  func(why string)   // lines were lost, nobody knows how many
 	Note func(string)       // the engine can't be reached, the container was removed
+	// Place, if set, is told the place behind the last line, for LogStart.After of a
+	// later run: at the start where it is known, before each wait for more lines, and
+	// at the end.
+	Place func(string)
 }
 
 // errUnreadable says that an engine will never tell what a container wrote.
@@ -56,10 +65,15 @@ func Logs(ctx context.Context, nameOrID string, from LogStart, h LogHandler) err
 
 // Logs is the package's Logs on another host.
 func (h Host) Logs(ctx context.Context, nameOrID string, from LogStart, lh LogHandler) error {
-	r := logReader{LogHandler: lh, recent: newRecent(from)}
-	if err := r.meet(ctx, h, nameOrID); err != nil {
+	r := logReader{LogHandler: lh}
+	l, err := r.meet(ctx, h, nameOrID)
+	if err != nil {
 		return fmt.Errorf("read the output of container %q: %w", nameOrID, err)
 	}
+	r.begin(from, l)
+	r.moved = true
+	r.tell()
+	defer r.tell()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
@@ -94,36 +108,56 @@ type logReader struct {
 	read    string // start of the life whose output has been read to its end
 	said    string // the last trouble
 	refused error  // of Line
+	moved   bool   // lines have come since the last place was told
 }
 
 // life is what an engine says of a container.
 type life struct {
 	id      string
 	running bool
-	started string // its present life's start, or the last one's
+	created time.Time // zero where the engine does not tell
+	started string    // its present life's start, or the last one's
 	tty     bool
 	docker  bool // the engine is Docker
 }
 
 // meet finds the engine that knows the container.
-func (r *logReader) meet(ctx context.Context, h Host, nameOrID string) error {
+func (r *logReader) meet(ctx context.Context, h Host, nameOrID string) (life, error) {
 	if err := checkName(nameOrID); err != nil {
-		return err
+		return life{}, err
 	}
 	engines, err := h.engines()
 	if err != nil {
-		return err
+		return life{}, err
 	}
 	var errs []error
 	for _, e := range engines {
 		l, err := e.life(ctx, nameOrID)
 		if err == nil {
 			r.engine, r.id = e, l.id
-			return nil
+			return l, nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", e.socket, err))
 	}
-	return silence{errs}
+	return life{}, silence{errs}
+}
+
+// begin sets the place of the first line.
+func (r *logReader) begin(from LogStart, l life) {
+	if from.After == "" {
+		if !from.Made.IsZero() && l.created.After(from.Made) {
+			from = LogStart{}
+		}
+		r.recent = newRecent(from)
+		return
+	}
+	r.recent = newRecent(LogStart{})
+	p, err := parsePlace(from.After)
+	if err != nil {
+		r.Gap(fmt.Sprintf("the saved place %.80q is none of an engine's log: it is read from its first line: %v", from.After, err))
+		return
+	}
+	r.recent.resume(p)
 }
 
 // live reads the output for as long as the engine sends it. Of a stopped
@@ -164,6 +198,7 @@ func (e engine) life(ctx context.Context, nameOrID string) (life, error) {
 		tty:     j.Get("Config.Tty").Bool(),
 		docker:  !strings.HasPrefix(server, libpod),
 	}
+	l.created, _ = time.Parse(time.RFC3339Nano, j.Get("Created").String())
 	if !fullID(l.id) {
 		return life{}, fmt.Errorf("read answer: container id %q: want %d hexadecimal digits", l.id, idLen)
 	}
@@ -199,10 +234,11 @@ func (r *logReader) stream(ctx context.Context, l life) error {
 		r.said = ""
 		r.Note(fmt.Sprintf("output of container %.12s: it is read again", r.id))
 	}
+	body := telling{resp.Body, r.tell}
 	if l.tty {
-		err = readTerminal(resp.Body, !l.running, r.take)
+		err = readTerminal(body, !l.running, r.take)
 	} else {
-		err = readFrames(resp.Body, l.docker, r.take)
+		err = readFrames(body, l.docker, r.take)
 	}
 	r.recent.ended(began)
 	return err
@@ -218,7 +254,31 @@ func (r *logReader) take(o Output) error {
 		return nil
 	}
 	r.refused = r.Line(o)
+	r.moved = true
 	return r.refused
+}
+
+// tell tells the place that was reached.
+func (r *logReader) tell() {
+	if r.Place == nil || !r.moved || r.refused != nil {
+		return
+	}
+	if p, ok := r.recent.place(); ok {
+		r.moved = false
+		r.Place(p.String())
+	}
+}
+
+// telling is an engine's answer, of which all lines so far are taken when more of
+// it is asked for.
+type telling struct {
+	io.Reader
+	tell func()
+}
+
+func (t telling) Read(p []byte) (int, error) {
+	t.tell()
+	return t.Reader.Read(p)
 }
 
 // trouble notes why nothing is read, once until the reason changes.

@@ -200,3 +200,66 @@ func TestRecentOfNothing(t *testing.T) {
 		t.Errorf("the next answer begins at %+v", next)
 	}
 }
+
+// A later run knows from a place which lines an earlier one has handed on.
+func TestPlace(t *testing.T) {
+	base := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	line := func(i int) Output {
+		at := base.Add(time.Duration(i-i&1*3) * time.Millisecond) // every other one well out of order
+		return Output{Time: at, RawTime: at.Format(time.RFC3339Nano), Stream: "stdout", Text: fmt.Appendf(nil, "line %d", i)}
+	}
+	for _, n := range []int{0, 1, 2, maxPlace, maxPlace + 1, 3 * maxPlace, maxRecent + maxPlace + 1} {
+		m := newRecent(LogStart{Since: base.Add(-time.Second)})
+		m.begin()
+		for i := range n {
+			m.take(line(i))
+		}
+		for run := range 3 { // nothing new comes in the runs between
+			p, ok := m.place()
+			if !ok || len(p.sums) != min(n, maxPlace) {
+				t.Fatalf("%d lines, run %d: place %v, %v", n, run, p, ok)
+			}
+			again, err := parsePlace(p.String())
+			if err != nil || again.String() != p.String() {
+				t.Fatalf("%q: %v, %v", p, again, err)
+			}
+			m = newRecent(LogStart{})
+			m.resume(again)
+			from := m.begin()
+			for i := range n {
+				if line(i).Time.Before(from.Since) {
+					continue
+				}
+				if fresh, lost := m.take(line(i)); fresh || lost {
+					t.Fatalf("%d lines, run %d: line %d again: fresh %v, lost %v", n, run, i, fresh, lost)
+				}
+			}
+		}
+		for i := n; i < n+10; i++ {
+			if fresh, lost := m.take(line(i)); !fresh || lost {
+				t.Fatalf("%d lines: line %d: fresh %v, lost %v", n, i, fresh, lost)
+			}
+		}
+	}
+	m := newRecent(LogStart{Last: 5})
+	if p, ok := m.place(); ok {
+		t.Errorf("no line has come, and where is not known: place %v", p)
+	}
+}
+
+func FuzzParsePlace(f *testing.F) {
+	f.Add(place{}.String())
+	f.Add(place{since: time.Unix(1, 5), newest: time.Unix(2, 0), sums: []uint64{0, 1, 1 << 63}}.String())
+	f.Add("2026-11-21T12:00:00Z 2026-11-21T13:00:00+01:00 zz -1")
+	f.Add("0000-01-01T00:00:00Z 0000-01-01T00:00:00+01:00 0")
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := parsePlace(s)
+		if err != nil {
+			return
+		}
+		again, err := parsePlace(p.String())
+		if err != nil || again.String() != p.String() || len(p.sums) > maxPlace {
+			t.Errorf("%q is %v, again %v, %v", s, p, again, err)
+		}
+	})
+}

@@ -1,7 +1,8 @@
 package container
 
 import (
-	"hash/maphash"
+	"hash/fnv"
+	"io"
 	"maps"
 	"time"
 )
@@ -15,7 +16,6 @@ const maxRecent = 4096
 // come in another order than their times'.
 type recent struct {
 	from    LogStart
-	seed    maphash.Seed
 	ring    []handed // of maxRecent, next is the oldest
 	next    int
 	count   map[uint64]int // by sum
@@ -32,7 +32,7 @@ type handed struct {
 }
 
 func newRecent(from LogStart) recent {
-	return recent{from: from, seed: maphash.MakeSeed(), count: map[uint64]int{}}
+	return recent{from: from, count: map[uint64]int{}}
 }
 
 // slack is for lines that are out of order, and for Podman, which counts in
@@ -55,7 +55,7 @@ func (m *recent) begin() LogStart {
 // those that are remembered, then has those, then new ones. lost: the one that
 // was handed on last is not there, so that others behind it may be gone too.
 func (m *recent) take(o Output) (fresh, lost bool) {
-	sum := m.sum(o)
+	sum := sum(o)
 	if m.again != nil {
 		switch {
 		case m.again[sum] > 0:
@@ -104,14 +104,14 @@ func (m *recent) remember(h handed) {
 	}
 }
 
-func (m *recent) sum(o Output) uint64 {
-	var h maphash.Hash
-	h.SetSeed(m.seed)
-	h.WriteString(o.RawTime)
-	h.WriteString(o.Stream)
+// sum tells a line from others, in a later run too.
+func sum(o Output) uint64 {
+	h := fnv.New64a() // whose writes never fail
+	_, _ = io.WriteString(h, o.RawTime)
+	_, _ = io.WriteString(h, o.Stream)
 	if o.Partial {
-		h.WriteByte(1)
+		_, _ = h.Write([]byte{1})
 	}
-	h.Write(o.Text)
+	_, _ = h.Write(o.Text)
 	return h.Sum64()
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"halfopen/container"
 	"halfopen/timeline"
@@ -73,6 +74,58 @@ func TestRecordLogsOfEngine(t *testing.T) {
 	if got := rec.log(1); got != established("3")+"\n"+established("5")+"\n" {
 		t.Errorf("the copy of the files is %q", got)
 	}
+}
+
+// A later recording takes of what an engine keeps only what is new, after kill -9
+// of the one before too.
+func TestRecordResumeLogsOfEngine(t *testing.T) {
+	d := docker(t)
+	bin := halfopen(t)
+	k := d.talk("halfopen-resume", "local", false, nil)
+	all := listen(t, k.id, container.LogStart{})
+	k.say("one", "2 two")
+	await(t, "the lines", func() bool { all.mu.Lock(); defer all.mu.Unlock(); return len(all.lines) == 2 })
+	evidence := t.TempDir()
+	args := []string{"--container", "halfopen-resume", "--netns", find(t, k.id).NetNS, "--resume", "--log-lines", "all", "--evidence", evidence}
+	texts := func(rec recording) (out []string) {
+		for line := range strings.Lines(rec.log(0)) {
+			_, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " F ")
+			out = append(out, text)
+		}
+		slices.Sort(out) // two streams
+		return out
+	}
+	run := func(kill bool, want ...string) {
+		t.Helper()
+		r := record(t, bin, args...)
+		r.dir = evidence
+		began := time.Now()
+		r.sees("the lines", func(rec recording) bool {
+			return rec.Records[0].Time.After(began) && slices.Equal(texts(rec), want)
+		})
+		if kill {
+			read := time.Now()
+			saved := filepath.Join(evidence, "log-positions.json")
+			await(t, "the position", func() bool { st, err := os.Stat(saved); return err == nil && st.ModTime().After(read) })
+			if err := r.cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			r.cmd.Wait()
+			return
+		}
+		if got := texts(r.stop()); !slices.Equal(got, want) {
+			t.Errorf("recorded %q, want %q", got, want)
+		}
+	}
+	run(false, "one", "two")
+	k.say("three")
+	run(true, "three")
+	k.say("four")
+	d.do(k.id, "restart?t=5")
+	args[3] = find(t, k.id).NetNS
+	run(false, "four")
+	k.say("five")
+	run(false, "five")
 }
 
 // A container that --log names is read on when it is made anew under its name,

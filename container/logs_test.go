@@ -78,7 +78,9 @@ func (k talker) say(lines ...string) {
 type heard struct {
 	t     *testing.T
 	ended func() // waits for it
+	stop  func() // ends it
 	mu    sync.Mutex
+	place string
 	lines []string // "2 " before those of stderr, as say takes them; "…" after a part
 	gaps  []string
 	notes []string
@@ -102,15 +104,17 @@ func listen(t *testing.T, nameOrID string, from container.LogStart) *heard {
 				if o.Partial {
 					line += "…"
 				}
-				if off := time.Since(o.Time); off < 0 || off > time.Minute || o.Time.Before(last[o.Stream]) {
+				const step = 10 * time.Millisecond // by which the host's clock may be set back
+				if off := time.Since(o.Time); off < -step || off > time.Minute || o.Time.Before(last[o.Stream].Add(-step)) {
 					t.Errorf("line %.40q has the time %s, the one before it %s", line, o.RawTime, last[o.Stream])
 				}
 				last[o.Stream] = o.Time
 				h.lines = append(h.lines, line)
 				return nil
 			},
-			Gap:  func(why string) { h.mu.Lock(); h.gaps = append(h.gaps, why); h.mu.Unlock() },
-			Note: func(note string) { h.mu.Lock(); h.notes = append(h.notes, note); h.mu.Unlock() },
+			Gap:   func(why string) { h.mu.Lock(); h.gaps = append(h.gaps, why); h.mu.Unlock() },
+			Note:  func(note string) { h.mu.Lock(); h.notes = append(h.notes, note); h.mu.Unlock() },
+			Place: func(place string) { h.mu.Lock(); h.place = place; h.mu.Unlock() },
 		})
 	}()
 	h.ended = sync.OnceFunc(func() {
@@ -118,7 +122,8 @@ func listen(t *testing.T, nameOrID string, from container.LogStart) *heard {
 			t.Errorf("Logs: %v", err)
 		}
 	})
-	t.Cleanup(func() { cancel(); h.ended() })
+	h.stop = func() { cancel(); h.ended() }
+	t.Cleanup(h.stop)
 	return h
 }
 

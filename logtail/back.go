@@ -53,7 +53,7 @@ func (t *tail) seekTime(f *file, end int64, since time.Time) (whole bool) {
 	older, younger, found := int64(-1), end, false
 	for step := int64(len(t.buf)); older < 0 && younger > 0; step *= 2 {
 		at := max(0, end-step)
-		when, ok := f.timeAt(at, end, t.buf)
+		when, ok := t.timeAt(f, at, end)
 		found = found || ok
 		if ok && when.Before(since) {
 			older = at
@@ -71,7 +71,7 @@ func (t *tail) seekTime(f *file, end int64, since time.Time) (whole bool) {
 	}
 	for younger-older > int64(len(t.buf)) {
 		mid := older + (younger-older)/2
-		if when, ok := f.timeAt(mid, end, t.buf); ok && when.Before(since) {
+		if when, ok := t.timeAt(f, mid, end); ok && when.Before(since) {
 			older = mid
 		} else {
 			younger = mid
@@ -79,7 +79,7 @@ func (t *tail) seekTime(f *file, end int64, since time.Time) (whole bool) {
 	}
 	place := end
 	f.lines(older, end, t.buf, func(at int64, line []byte) bool {
-		when, ok := lineTime(line)
+		when, ok := t.lineTime(line)
 		if ok && !when.Before(since) {
 			place = at
 			return false
@@ -104,9 +104,9 @@ func (t *tail) untimed(f *file, end int64) {
 
 // timeAt finds the time of the first line that begins behind off, before end,
 // and carries one. It looks over untimed bytes.
-func (f *file) timeAt(off, end int64, buf []byte) (when time.Time, ok bool) {
-	f.lines(off, min(end, off+untimed), buf, func(_ int64, line []byte) bool {
-		when, ok = lineTime(line)
+func (t *tail) timeAt(f *file, off, end int64) (when time.Time, ok bool) {
+	f.lines(off, min(end, off+untimed), t.buf, func(_ int64, line []byte) bool {
+		when, ok = t.lineTime(line)
 		return !ok
 	})
 	return when, ok
@@ -143,8 +143,12 @@ func (f *file) lines(off, end int64, buf []byte, fn func(at int64, line []byte) 
 }
 
 // lineTime gives the time that a line carries.
-func lineTime(line []byte) (time.Time, bool) {
-	e, err := Detect(line).Parse(line)
+func (t *tail) lineTime(line []byte) (time.Time, bool) {
+	format := t.cfg.Format
+	if format == "" {
+		format = Detect(line)
+	}
+	e, err := format.Parse(line)
 	if err != nil || e.Time.IsZero() {
 		return time.Time{}, false
 	}

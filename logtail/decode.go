@@ -21,6 +21,7 @@ type Message struct {
 	Inode    uint64   // of the first line
 	Offset   int64    // of the first line, in bytes
 	Lines    int      // that it was joined from, at least 1
+	Last     Line     // of those; its Bytes are valid until the next call, those of Flush are the first 1 KiB
 	Cut      bool     // longer than was kept
 }
 
@@ -59,7 +60,7 @@ func (d *Decoder) Decode(l Line, read time.Time) (m Message, ok bool) {
 		format, e = Plain, Entry{Message: string(trimEnd(l.Bytes))}
 	}
 	d.last.file, d.last.kernel = l.File, format == Kernel
-	m = Message{Entry: e, Format: format, File: l.File, Inode: l.Inode, Offset: l.Offset, Lines: 1, Cut: l.Cut}
+	m = Message{Entry: e, Format: format, File: l.File, Inode: l.Inode, Offset: l.Offset, Lines: 1, Last: l, Cut: l.Cut}
 	if format == DockerJSON || format == CRI {
 		if m, ok = d.joiner.join(m); !ok {
 			return Message{}, false

@@ -81,6 +81,9 @@ func TestDecodeJoinsCRI(t *testing.T) {
 	if len(rest) != 1 || rest[0].Message != "never ended" || !rest[0].Partial || rest[0].Lines != 1 || len(d.Flush(readAt)) != 0 {
 		t.Errorf("left over: %+v", rest)
 	}
+	if got, want := string(rest[0].Last.Bytes), "2026-11-21T12:00:03Z stderr P never ended"; got != want || rest[0].Last.File != "0.log" {
+		t.Errorf("the last line of it is %+v, want %q", rest[0].Last, want)
+	}
 }
 
 func TestDecodeTimes(t *testing.T) {

@@ -59,6 +59,18 @@ func (f *file) close() { _ = unix.Close(f.fd) } // opened for reading: nothing t
 
 func (f *file) stat() (fileInfo, error) { return statx(f.fd, "", unix.AT_EMPTY_PATH) }
 
+// deleted reports whether f has no name any more.
+func (f *file) deleted() bool {
+	info, err := f.stat()
+	return err == nil && info.names == 0
+}
+
+// grown reports whether f has another size than what was read of it.
+func (f *file) grown() bool {
+	info, err := f.stat()
+	return err != nil || info.size != f.off
+}
+
 // pread reads once, so that one call sees one state of the file.
 func (f *file) pread(p []byte, off int64) (int, error) {
 	for {

@@ -57,14 +57,10 @@ type Entry struct {
 	Partial bool          // the message goes on in the next line of the stream
 }
 
-// ParseFormat gives the format of this name; "" and "auto" mean that it is
-// detected line by line, and give "". The error lists the names.
+// ParseFormat gives the format of this name. The error lists the names.
 func ParseFormat(name string) (Format, error) {
-	if name == "" || name == "auto" {
-		return "", nil
-	}
 	if formats[Format(name)] == nil {
-		return "", fmt.Errorf("no format of log lines is named %q; want auto or one of %v", name, slices.Sorted(maps.Keys(formats)))
+		return "", fmt.Errorf("no format of log lines is named %q; want one of %v", name, slices.Sorted(maps.Keys(formats)))
 	}
 	return Format(name), nil
 }

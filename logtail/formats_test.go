@@ -244,7 +244,7 @@ func fuzzFormat(f *testing.F, format logtail.Format) {
 }
 
 func TestParseFormat(t *testing.T) {
-	for name, want := range map[string]logtail.Format{"": "", "auto": "", "cri": logtail.CRI, "kernel": logtail.Kernel} {
+	for name, want := range map[string]logtail.Format{"cri": logtail.CRI, "kernel": logtail.Kernel} {
 		if got, err := logtail.ParseFormat(name); got != want || err != nil {
 			t.Errorf("ParseFormat(%q) = %q, %v", name, got, err)
 		}

@@ -98,7 +98,10 @@ func (g *glob) end(t *tail) error {
 // file system that other hosts write to there is none. Most ticks compare the
 // size only.
 func (g *glob) due(t *tail) bool {
-	if t.cur == nil || t.trouble != "" || len(t.old) > 0 || (g.ticks+int(t.cur.info.id.ino))%lingerTicks == 0 {
+	if t.cur == nil || t.trouble != "" || (g.ticks+int(t.cur.info.id.ino))%lingerTicks == 0 {
+		return true
+	}
+	if slices.ContainsFunc(t.old, func(f *file) bool { return !t.idle(f) || f.grown() }) {
 		return true
 	}
 	info, err := stat(t.path)

@@ -123,6 +123,9 @@ func TestGlobGrowsUnderAnotherName(t *testing.T) {
 	}
 	write(t, path, "new\n")
 	f.want("new")
+	must(t, os.Rename(path, filepath.Join(dir, "a-2.log"))) // the one before can go
+	write(t, path, "newer\n")
+	f.want("newer")
 	until(t, "the renamed file to be let go", func() bool { return !isOpen(t, other) })
 	write(t, other, "three\n")
 	if l := f.line(); string(l.Bytes) != "three" || l.Offset != 8 || l.File != other {

@@ -47,6 +47,9 @@ func (g *group) run(ctx context.Context) error {
 		if err := g.read(); err != nil {
 			return err
 		}
+		if ctx.Err() != nil { // select takes any of what is ready
+			return g.finish()
+		}
 		var ready chan struct{}
 		if len(g.dirty) > 0 {
 			ready = closed

@@ -11,9 +11,10 @@ const (
 	// maxMessage is how much of a joined message is kept, in bytes.
 	maxMessage = 1 << 20
 	// maxPending is how much unfinished messages may take together, in bytes:
-	// each its text and pendingCost.
+	// each its text and pendingCost, maxLast of it for its last line.
 	maxPending  = 8 << 20
-	pendingCost = 1 << 10
+	pendingCost = 2 << 10
+	maxLast     = 1 << 10
 )
 
 // joiner joins the messages that a container engine split: Docker and
@@ -29,6 +30,7 @@ type streamID struct{ file, stream string }
 type pending struct {
 	first Message
 	text  []byte
+	last  []byte // the beginning of the line that came last
 }
 
 // join adds a part, or gives the whole message with its last. Where there is no
@@ -56,7 +58,10 @@ func (j *joiner) join(m Message) (whole Message, ok bool) {
 	}
 	p.text = append(p.text, m.Message[:room]...)
 	j.size += room
+	p.first.Last = m.Last
 	if m.Partial {
+		p.last = append(p.last[:0], m.Last.Bytes[:min(len(m.Last.Bytes), maxLast)]...)
+		p.first.Last.Bytes = p.last
 		return Message{}, false
 	}
 	return j.take(id, false), true

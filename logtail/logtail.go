@@ -86,6 +86,9 @@ type Config struct {
 	// Path names the log: a file, which need not exist yet, nor its directory; a
 	// pattern, a unit or a device where another follower than Follow says so.
 	Path string
+	// Format is that of the lines, by which LastDuration reads their times; empty
+	// is detected line by line.
+	Format Format
 	// From is FromNow if nil.
 	From Start
 	// Positions, if set, comes first: where it has a position for the log,
@@ -97,9 +100,13 @@ type Config struct {
 	// 1 MiB if 0. It bounds the memory of Follow.
 	MaxLine int
 	// Poll is the fallback tick, 1 s if 0. File events make reading prompt; the
-	// tick covers what they miss. A file that was replaced is read on until it
-	// gave nothing for 10 ticks, since its writer may not have reopened yet.
+	// tick covers what they miss. A file that was replaced is read on, since its
+	// writer may not have reopened yet: until it gave nothing for 10 ticks, the one
+	// replaced last until it is deleted or the next one is replaced.
 	Poll time.Duration
+	// Patience, for FollowStream, is how long the writer waits for room in a full
+	// queue before lines are lost, once until the queue was empty again.
+	Patience time.Duration
 }
 
 const (

@@ -15,6 +15,10 @@ import (
 // modelMax is MaxLine in the property test; some lines are longer.
 const modelMax = 4 << 10
 
+// modelPoll is the tick. On a machine under load a thread can wait for a tenth of
+// a second, and ten ticks without an event say that it never comes.
+const modelPoll = 100 * time.Millisecond
+
 // text is the line with this number: it can be told from every other, and a
 // line joined from two is none.
 func text(id int) string {
@@ -58,7 +62,7 @@ func newRecord(t *testing.T, path string) *record {
 func (r *record) start(from logtail.Start) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel, r.done = cancel, make(chan error, 1)
-	cfg := logtail.Config{Path: r.path, From: from, MaxLine: modelMax, Poll: 20 * time.Millisecond}
+	cfg := logtail.Config{Path: r.path, From: from, MaxLine: modelMax, Poll: modelPoll}
 	if r.positions != "" {
 		var err error
 		if r.saved, err = logtail.OpenPositions(r.positions); err != nil {

@@ -102,6 +102,15 @@ func (p *Positions) Get(log string) (at Position, ok bool) {
 	return s.Position, ok
 }
 
+// Saved is when the positions that OpenPositions read had been saved; zero where
+// there were none. A log that is younger was never read.
+func (p *Positions) Saved() time.Time {
+	if p == nil {
+		return time.Time{}
+	}
+	return p.from
+}
+
 // Set changes the position of a log in memory.
 func (p *Positions) Set(log string, at Position) {
 	if p == nil {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"halfopen/logtail"
 )
 
@@ -351,16 +353,18 @@ func TestRotateDirectory(t *testing.T) {
 	f.complete()
 }
 
-func TestRotateBecomesDirectory(t *testing.T) {
+func TestRotateBecomesNoFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
 	write(t, path, "")
 	f := follow(t, logtail.Config{Path: path, Poll: never}).ready()
-	must(t, os.Remove(path))
-	must(t, os.Mkdir(path, 0o755))
-	f.note("it is a directory now")
-	must(t, os.Remove(path))
-	write(t, path, "one\n")
-	f.want("one")
+	for kind, make := range map[string]func(string, uint32) error{"directory": unix.Mkdir, "named pipe": unix.Mkfifo} {
+		must(t, os.Remove(path))
+		must(t, make(path, 0o755))
+		f.note("it is a " + kind + " now")
+		must(t, os.Remove(path))
+		write(t, path, kind+"\n")
+		f.want(kind)
+	}
 	f.complete()
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 )
 
 const (
@@ -18,9 +19,9 @@ const (
 
 // FollowStream hands on the lines of a stream that nobody keeps: the standard
 // output of a process, an engine's log stream. It reads without pause, so that
-// the writer never waits for the handler; lines that the handler has not taken
-// yet are queued, 4 MiB at most, and what comes while the queue is full is lost
-// and becomes a Gap with its size.
+// the writer does not wait for the handler; lines that the handler has not taken
+// yet are queued, 4 MiB at most, and what comes while the queue is full, for
+// longer than cfg.Patience, is lost and becomes a Gap with its size.
 // cfg.Path is the name for Line.File; From, Poll and Positions have no meaning.
 // It closes r before it returns; a Read that waits must end by that. It returns
 // nil when r ends, or ctx does.
@@ -28,7 +29,7 @@ func FollowStream(ctx context.Context, r io.ReadCloser, cfg Config, h Handler) e
 	if err := prepare(&cfg, &h); err != nil {
 		return errors.Join(err, r.Close())
 	}
-	q := &queue{more: make(chan struct{}, 1)}
+	q := &queue{more: make(chan struct{}, 1), room: make(chan struct{}, 1), patience: cfg.Patience}
 	var reading sync.WaitGroup
 	reading.Go(func() { q.fill(r, cfg) })
 	err := q.empty(ctx, cfg, h)
@@ -45,7 +46,9 @@ func FollowStream(ctx context.Context, r io.ReadCloser, cfg Config, h Handler) e
 
 // queue holds the lines between the reader and the handler.
 type queue struct {
-	more chan struct{} // holds one value when something was put in
+	more     chan struct{} // holds one value when something was put in
+	room     chan struct{} // the same when something was taken out
+	patience time.Duration
 
 	mu    sync.Mutex
 	lines []Line
@@ -72,29 +75,53 @@ func (q *queue) fill(r io.Reader, cfg Config) {
 	q.mu.Lock()
 	q.ended, q.err = true, err
 	q.mu.Unlock()
-	q.wake()
+	signal(q.more)
 }
 
-// put adds a line, or counts it as lost. Once one is lost those that follow
-// are, until the queue is empty: a gap is one stretch.
+// put adds a line, or counts it as lost where there is no room for it in time.
 func (q *queue) put(l Line) error {
+	if q.add(l, q.patience > 0) {
+		return nil
+	}
+	late := time.NewTimer(q.patience)
+	defer late.Stop()
+	for {
+		select {
+		case <-q.room:
+			if q.add(l, true) {
+				return nil
+			}
+		case <-late.C:
+			q.add(l, false)
+			return nil
+		}
+	}
+}
+
+// add adds a line or counts it as lost, unless it can wait for room: then it
+// reports false. Once a line is lost those that follow are, until the queue is
+// empty: a gap is one stretch.
+func (q *queue) add(l Line, canWait bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.lost.Lines > 0 || q.size > 0 && q.size+len(l.Bytes)+lineCost > maxQueue {
+	switch full := q.size > 0 && q.size+len(l.Bytes)+lineCost > maxQueue; {
+	case full && canWait && q.lost.Lines == 0:
+		return false
+	case full || q.lost.Lines > 0:
 		q.lost.Lines++
 		q.lost.Bytes += l.Size
-		return nil
+		return true
 	}
 	l.Bytes = append([]byte(nil), l.Bytes...)
 	q.lines = append(q.lines, l)
 	q.size += len(l.Bytes) + lineCost
-	q.wake()
-	return nil
+	signal(q.more)
+	return true
 }
 
-func (q *queue) wake() {
+func signal(ch chan<- struct{}) {
 	select {
-	case q.more <- struct{}{}:
+	case ch <- struct{}{}:
 	default:
 	}
 }
@@ -110,6 +137,7 @@ func (q *queue) take() (l Line, gap Gap, ok, ended bool) {
 		q.lines[0].Bytes = nil
 		q.lines = q.lines[1:]
 		q.size -= len(l.Bytes) + lineCost
+		signal(q.room)
 		return l, Gap{}, true, false
 	case q.lost.Lines > 0:
 		gap = q.lost

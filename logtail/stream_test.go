@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"halfopen/logtail"
 )
@@ -86,6 +87,45 @@ func TestStreamSlowHandler(t *testing.T) {
 	if read+lost != n*200 || lines+lostLines != n || lost == 0 || read > 6<<20 {
 		t.Errorf("%d bytes in %d lines read, %d in %d lost, of %d in %d", read, lines, lost, lostLines, n*200, n)
 	}
+}
+
+// A writer that can wait loses nothing to a handler that is slow for a while.
+func TestStreamPatience(t *testing.T) {
+	const n, size = 200_000, 200 // 40 MB: ten times the queue
+	text := strings.NewReader(strings.Repeat(strings.Repeat("x", size-1)+"\n", n))
+	full := make(chan bool)
+	in := &watchedReader{Reader: text, at: n*size - 4<<20/(size+128)*size, reached: full}
+	lines := 0
+	cfg := logtail.Config{Path: "stdout", Patience: time.Minute}
+	err := logtail.FollowStream(t.Context(), io.NopCloser(in), cfg, logtail.Handler{
+		Line: func(logtail.Line) error {
+			if lines++; lines == 1 {
+				<-full
+			}
+			return nil
+		},
+		Gap: func(g logtail.Gap) { t.Errorf("gap %+v", g) },
+	})
+	must(t, err)
+	if lines != n {
+		t.Errorf("%d lines, want %d", lines, n)
+	}
+}
+
+// watchedReader tells when no more than at bytes are left to read.
+type watchedReader struct {
+	*strings.Reader
+	at      int
+	reached chan<- bool
+}
+
+func (r *watchedReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if r.reached != nil && r.Len() <= r.at {
+		close(r.reached)
+		r.reached = nil
+	}
+	return n, err
 }
 
 // The end of the context ends a Read that waits, and what was read is handed on.

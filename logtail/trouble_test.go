@@ -245,7 +245,10 @@ func TestFollowQueueOverflow(t *testing.T) {
 	must(t, os.Rename(path, path+".1"))
 	write(t, path, "three\n")
 	g.held()
-	if gaps := g.stop(); len(gaps) > 0 || strings.Join(g.lines, " ") != "one two three" {
+	gaps := g.stop()
+	// The rotation may come before the look that follows the overflow: then another
+	// one before it can't be ruled out.
+	if len(gaps) > 1 || len(gaps) == 1 && !strings.Contains(gaps[0].Why, "overflowed") || strings.Join(g.lines, " ") != "one two three" {
 		t.Errorf("lines %q, gaps %v", g.lines, gaps)
 	}
 }

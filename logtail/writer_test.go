@@ -92,16 +92,15 @@ func (w *writer) settle() {
 	w.t.Helper()
 	w.burst()
 	w.sync()
-	missing := func() (n int) {
-		for _, id := range w.epoch {
-			if w.times[id] == 0 {
-				n++
-			}
+	var missing []int
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("missing: lines %d", missing)
 		}
-		return n
-	}
+	}()
 	w.await(fmt.Sprintf("the lines of %q", w.log), func() bool {
-		return missing() == 0 || w.lossy && len(w.gaps) > 0
+		missing = slices.DeleteFunc(slices.Clone(w.epoch), func(id int) bool { return w.times[id] > 0 })
+		return len(missing) == 0 || w.lossy && len(w.gaps) > 0
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -141,7 +140,8 @@ func (w *writer) sync() {
 // lose says that the operation begun can lose lines.
 func (w *writer) lose() { w.lossy = true; w.losses++ }
 
-func (w *writer) did(op string) { w.log = append(w.log, op) }
+// did notes an operation and the number of the next line.
+func (w *writer) did(op string) { w.log = append(w.log, fmt.Sprintf("%d: %s", w.next, op)) }
 
 func (w *writer) say(f *os.File, s string) {
 	if _, err := f.WriteString(s); err != nil {

@@ -34,10 +34,11 @@ after it (--after). It finds "halfopen mark" on its PATH, and these in its envir
 HALFOPEN_SOCKET, where mark reaches this recorder; HALFOPEN_EVIDENCE, the folder of the
 recording; HALFOPEN_PREFIX, what the paths of its files begin with: a file of the command's
 own that is named so becomes part of the evidence. Its output passes through and is kept as
-evidence. Its standard input is that of record, but empty where that is a terminal. Ctrl-C
-goes to it first; a second one kills it. Whatever it leaves running in its process group is
-ended after --after, or when record dies, by kill -9 as well. If its exit code is not 0, it
-becomes that of record; otherwise the verdict decides. With --json its output goes to stderr.`
+evidence, its lines as those of any log. Its standard input is that of record, but empty where
+that is a terminal. Ctrl-C goes to it first; a second one kills it. Whatever it leaves running
+in its process group is ended after --after, or when record dies, by kill -9 as well. If its
+exit code is not 0, it becomes that of record; otherwise the verdict decides. With --json its
+output goes to stderr.`
 
 func (b *beside) add(f *pflag.FlagSet) {
 	f.DurationVar(&b.before, "before", 2*time.Second, "how long to record before the command starts")
@@ -84,7 +85,7 @@ func (b *beside) passOn(err error, stderr io.Writer) error {
 const killAfter = 10 * time.Second
 
 // run is the script of the recording.
-func (b *beside) run(ctx context.Context, rec *collect.Recorder, socket string, stdout, stderr io.Writer) error {
+func (b *beside) run(ctx context.Context, rec *collect.Recorder, logs logPlan, socket string, stdout, stderr io.Writer) error {
 	if err := wait(ctx, b.before); err != nil {
 		return err
 	}
@@ -96,15 +97,13 @@ func (b *beside) run(ctx context.Context, rec *collect.Recorder, socket string, 
 		return err
 	}
 	defer ns.Close()
-	kept := collect.NewOutput(rec, "script")
-	defer kept.Close()
 	cmd := exec.Command(b.args[0], b.args[1:]...)
 	cmd.Env = b.env(rec, socket)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if !term.IsTerminal(int(os.Stdin.Fd())) { // reading from there would stop a process group in the background
 		cmd.Stdin = os.Stdin
 	}
-	passed, err := pass(cmd, kept, stdout, stderr)
+	passed, err := pass(cmd, rec, logs, stdout, stderr)
 	if err != nil {
 		return err
 	}

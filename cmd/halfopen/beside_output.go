@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,12 +9,20 @@ import (
 	"os/exec"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"halfopen/collect"
+	"halfopen/logtail"
+	"halfopen/timeline"
 )
 
-// pass makes the command's output go to both the evidence and where it went. Done
-// waits until all of it has, but not for what was left running.
-func pass(cmd *exec.Cmd, kept io.Writer, stdout, stderr io.Writer) (done func(), err error) {
+// pass makes the command's output go to where it went, and as a log of the
+// recording to the evidence. Done waits until all of it has, but not for what was
+// left running.
+func pass(cmd *exec.Cmd, rec *collect.Recorder, logs logPlan, stdout, stderr io.Writer) (done func(), err error) {
 	var files, ends []*os.File
+	var streams []io.ReadCloser
 	var copying sync.WaitGroup
 	for _, to := range []struct {
 		w   io.Writer
@@ -24,8 +33,14 @@ func pass(cmd *exec.Cmd, kept io.Writer, stdout, stderr io.Writer) (done func(),
 			return nil, errors.Join(fmt.Errorf("keep the command's output: %w", err), closeAll(append(files, ends...)))
 		}
 		files, ends, *to.std = append(files, r), append(ends, w), w
-		copying.Go(func() { _, _ = io.Copy(io.MultiWriter(kept, patient{to.w}), r) })
+		stream, kept := io.Pipe()
+		streams = append(streams, stream)
+		copying.Go(func() {
+			_, _ = io.Copy(io.MultiWriter(patient{to.w}, patient{kept}), r)
+			_ = kept.Close()
+		})
 	}
+	kept := keepOutput(rec, logs, streams)
 	return func() {
 		_ = closeAll(ends)
 		for _, f := range files {
@@ -33,10 +48,60 @@ func pass(cmd *exec.Cmd, kept io.Writer, stdout, stderr io.Writer) (done func(),
 		}
 		copying.Wait()
 		_ = closeAll(files)
+		kept()
 	}, nil
 }
 
-// patient is a writer whose reader may have gone: the rest is kept all the same.
+// outputPatience is how long a command that prints faster than its lines are
+// matched is held up, as a slow disk would hold it up, before lines are left out.
+const outputPatience = 100 * time.Millisecond
+
+// keepOutput records the lines of the streams, in the order in which they come,
+// until both end. It returns when it takes them; done waits for the last ones.
+func keepOutput(rec *collect.Recorder, logs logPlan, streams []io.ReadCloser) (done func()) {
+	l := logs.log(timeline.Script, timeline.Script+":", "output")
+	l.Prompt = true
+	ready, ended := make(chan struct{}), make(chan struct{})
+	l.Follow = func(ctx context.Context, cfg logtail.Config, h logtail.Handler) error {
+		close(ready)
+		cfg.Patience = outputPatience
+		return followStreams(ctx, streams, cfg, h)
+	}
+	go func() {
+		defer close(ended)
+		_ = l.Run(context.Background(), rec) // which records what it can't read
+	}()
+	<-ready
+	return func() { <-ended }
+}
+
+// followStreams makes one log of several streams: a line's offset counts the
+// bytes of all.
+func followStreams(ctx context.Context, streams []io.ReadCloser, cfg logtail.Config, h logtail.Handler) error {
+	var mu sync.Mutex
+	var offset int64
+	one := logtail.Handler{
+		Line: func(l logtail.Line) error {
+			mu.Lock()
+			defer mu.Unlock()
+			l.Offset, offset = offset, offset+l.Size
+			return h.Line(l)
+		},
+		Gap: func(g logtail.Gap) {
+			mu.Lock()
+			defer mu.Unlock()
+			offset += g.Bytes
+			h.Gap(g)
+		},
+	}
+	var group errgroup.Group
+	for _, s := range streams {
+		group.Go(func() error { return logtail.FollowStream(ctx, s, cfg, one) })
+	}
+	return group.Wait()
+}
+
+// patient is a writer whose reader may have gone: the rest is taken all the same.
 type patient struct{ io.Writer }
 
 func (p patient) Write(b []byte) (int, error) {

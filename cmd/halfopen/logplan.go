@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"path"
 	"path/filepath"
@@ -22,7 +23,8 @@ const kernelName = "kernel"
 type logPlan struct {
 	from logtail.Start
 	set  *collect.LogSet
-	lost error // why positions could not be read, nil if they were
+	as   map[string]logtail.Format // how files are written, by path, where that is named
+	lost error                     // why positions could not be read, nil if they were
 }
 
 // positionsFile is where --resume finds how far logs were read.
@@ -30,11 +32,14 @@ const positionsFile = "log-positions.json"
 
 // plan opens the positions where --resume asks for them.
 func (l *logFlags) plan(evidence string, m *logtail.Matcher) (p logPlan, err error) {
-	p = logPlan{from: l.from(), set: &collect.LogSet{Matcher: m}}
+	p = logPlan{from: l.from(), set: &collect.LogSet{Matcher: m}, as: map[string]logtail.Format{}}
+	for _, spec := range l.specs {
+		p.as[spec.path] = spec.format
+	}
 	if !l.resume {
 		return p, nil
 	}
-	p.set.Positions, err = logtail.OpenPositions(filepath.Join(evidence, positionsFile))
+	p.set.Positions, err = logtail.OpenPositions(filepath.Join(evidence, cmp.Or(l.positions, positionsFile)))
 	if errors.Is(err, logtail.ErrDamaged) {
 		p.lost, err = err, nil
 	}
@@ -43,7 +48,7 @@ func (l *logFlags) plan(evidence string, m *logtail.Matcher) (p logPlan, err err
 
 // log makes a log of the recording.
 func (p logPlan) log(name, path, copyName string) *collect.Logs {
-	l := &collect.Logs{Name: name, Path: path, Copy: copyName, From: p.from, Set: p.set}
+	l := &collect.Logs{Name: name, Path: path, Copy: copyName, Format: p.as[path], From: p.from, Set: p.set}
 	if strings.HasPrefix(path, collect.ContainerPrefix) {
 		l.Follow = followContainer
 	}

@@ -75,7 +75,8 @@ func askEngine(ctx context.Context, id string, cfg logtail.Config, h logtail.Han
 	key := collect.ContainerPrefix + id
 	var offset int64
 	var line []byte
-	return container.Logs(ctx, id, startOf(cfg), container.LogHandler{
+	return container.Logs(ctx, id, startOf(cfg, key), container.LogHandler{
+		Place: func(place string) { cfg.Positions.Set(key, logtail.Position{Cursor: place}) },
 		Line: func(o container.Output) error {
 			at, tag := o.RawTime, "F"
 			if o.Time.IsZero() {
@@ -96,7 +97,17 @@ func askEngine(ctx context.Context, id string, cfg logtail.Config, h logtail.Han
 }
 
 // startOf says from where on the engine is asked.
-func startOf(cfg logtail.Config) container.LogStart {
+func startOf(cfg logtail.Config, key string) container.LogStart {
+	if at, ok := cfg.Positions.Get(key); ok {
+		return container.LogStart{After: at.Cursor}
+	}
+	start := firstStart(cfg)
+	start.Made = cfg.Positions.Saved()
+	return start
+}
+
+// firstStart is startOf for a container that was never read.
+func firstStart(cfg logtail.Config) container.LogStart {
 	switch from := cfg.From.(type) {
 	case logtail.LastLines:
 		return container.LogStart{Last: int(from)}

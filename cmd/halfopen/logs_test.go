@@ -211,6 +211,26 @@ func TestRecordLogs(t *testing.T) {
 	}
 }
 
+// A log is read whole, however old, where that is asked for, and as it is said to
+// be written.
+func TestRecordLogsWhole(t *testing.T) {
+	t.Parallel()
+	app := filepath.Join(t.TempDir(), "0.log")
+	var all string
+	for n := range 300 { // of which each is an event
+		all += time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano) + " stderr F " + connected(n)
+	}
+	write(t, app, all)
+	r := recordLogs(t, "--netns", "/proc/self/ns/net", "--log", "cri:"+app, "--log-lines", "all")
+	r.sees("the whole log", func(rec *timeline.Recording) bool {
+		return rec.Records != nil && r.copied(rec.Header().Places[0].Name+"-container.log") == all
+	})
+	events := eventsOf(r.end(), "filebeat-connected")
+	if len(events) != 300 || !events[0].Past || events[0].LoggedBy != "engine" || events[0].Message != strings.TrimSpace(connected(0)) {
+		t.Errorf("%d events %+v", len(events), events)
+	}
+}
+
 // What is named and can't be read is refused before anything is recorded.
 func TestRecordLogsRefused(t *testing.T) {
 	t.Parallel()

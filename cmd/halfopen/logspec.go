@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,30 +25,32 @@ const logHelp = `A log (--log) is a file, a quoted pattern of files, container:N
 kmsg: for the kernel's. With several places each --log goes to the next one, or says to which:
 --log filebeat=FILE. What is named is required, but for a file: that is waited for. Without --log
 a place's logs are those that its program writes. The kernel's log is recorded wherever it can be
-read. Logs begin some minutes in the past (--log-since), so that what led to it is there too.`
+read. Logs begin some minutes in the past (--log-since), so that what led to it is there too; with
+--log-lines all they are read whole. How a file's lines are written is seen line by line; it can
+be named too, as in --log cri:FILE (docker-json, beats-ecs, logstash-plain … a wrong name lists
+all).`
 
 // logFlags say which logs are recorded, and from where on.
 type logFlags struct {
 	named  []string
 	since  time.Duration
-	lines  int
+	lines  linesFlag
 	resume bool
 	specs  []logSpec
+
+	positions string // name of the file for resume; empty is positionsFile
 }
 
 func (l *logFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&l.named, "log", nil, "log to record, [PLACE=]FILE and more, see above; repeats")
 	f.DurationVar(&l.since, "log-since", 5*time.Minute, "begin with lines as old as that; 0s: with new ones")
-	f.IntVar(&l.lines, "log-lines", 0, "begin with the last so many lines instead")
-	f.BoolVar(&l.resume, "resume", false, "go on in each log where the last recording with --resume in this folder ended; not in what a container engine tells")
+	f.Var(&l.lines, "log-lines", "begin with the last so many lines instead; all: with the first one")
+	f.BoolVar(&l.resume, "resume", false, "go on in each log where the last recording with --resume in this folder ended")
 }
 
 func (l *logFlags) check() error {
-	switch {
-	case l.since < 0:
+	if l.since < 0 {
 		return usage("--log-since %s: want 0s or more", l.since)
-	case l.lines < 0:
-		return usage("--log-lines %d: want 0 or more", l.lines)
 	}
 	l.specs = nil
 	for _, s := range l.named {
@@ -63,6 +66,8 @@ func (l *logFlags) check() error {
 // from is where a log begins that has no position.
 func (l *logFlags) from() logtail.Start {
 	switch {
+	case l.lines == allLines:
+		return logtail.FromBeginning
 	case l.lines > 0:
 		return logtail.LastLines(l.lines)
 	case l.since > 0:
@@ -71,15 +76,46 @@ func (l *logFlags) from() logtail.Start {
 	return logtail.FromNow
 }
 
+// linesFlag is how many of the last lines a log begins with; 0: not by lines.
+type linesFlag int
+
+// allLines is all that there are.
+const allLines = -1
+
+func (n *linesFlag) String() string {
+	if *n == allLines {
+		return "all"
+	}
+	return strconv.Itoa(int(*n))
+}
+
+func (n *linesFlag) Type() string { return "lines" }
+
+// Set takes a number or "all".
+func (n *linesFlag) Set(s string) error {
+	if s == "all" {
+		*n = allLines
+		return nil
+	}
+	v, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return errors.New("want a number of lines, or all")
+	}
+	*n = linesFlag(v)
+	return nil
+}
+
 // logSpec is what one --log names.
 type logSpec struct {
-	place string // "" where it is not named
-	path  string // as collect.Logs has it
+	place  string         // "" where it is not named
+	format logtail.Format // of a file's lines; "" where it is not named
+	path   string         // as collect.Logs has it
 }
 
 var (
 	placeOfLog = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9_-]*)=(.*)$`)
-	kindOfLog  = regexp.MustCompile(`^([a-z]+):`)
+	kindOfLog  = regexp.MustCompile(`^([a-z]+(?:-[a-z]+)?):`)
+	kindsOfLog = []string{collect.KernelPath, collect.JournalPrefix, collect.ContainerPrefix}
 	unitName   = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,255}$`) // systemd.unit(5)
 )
 
@@ -90,6 +126,15 @@ func parseLog(s string) (spec logSpec, err error) {
 	}
 	rest, isUnit := strings.CutPrefix(spec.path, collect.JournalPrefix)
 	kind := kindOfLog.FindStringSubmatch(spec.path)
+	if kind != nil && !slices.Contains(kindsOfLog, kind[0]) {
+		if spec.format, err = logtail.ParseFormat(kind[1]); err != nil {
+			return spec, fmt.Errorf("%q is neither container:, journal: nor kmsg:, nor before a file's name how it is written: %w; for a file of that name give ./%s", kind[0], err, spec.path)
+		}
+		spec.path = spec.path[len(kind[0]):]
+		if kindOfLog.MatchString(spec.path) {
+			return spec, fmt.Errorf("a format is that of a file, which %q is not; for a file of that name give %s./%s", spec.path, kind[0], spec.path)
+		}
+	}
 	switch {
 	case spec.path == "":
 		return spec, errors.New("want a file, a pattern, container:NAME, journal:UNIT, or kmsg: for the kernel's")
@@ -99,8 +144,6 @@ func parseLog(s string) (spec logSpec, err error) {
 		return spec, fmt.Errorf("%q is no name of a systemd unit: want such as filebeat.service", rest)
 	case spec.path == collect.ContainerPrefix:
 		return spec, errors.New("want the name or id of a container after the colon")
-	case kind != nil && !slices.Contains([]string{collect.KernelPath, collect.JournalPrefix, collect.ContainerPrefix}, kind[0]):
-		return spec, fmt.Errorf("there is no %q: want container:NAME, journal:UNIT, kmsg: or a file; for a file of that name give ./%s", kind[0], spec.path)
 	case logtail.IsGlob(spec.path):
 		for part := range strings.SplitSeq(spec.path, "/") {
 			if _, err := path.Match(part, ""); err != nil {

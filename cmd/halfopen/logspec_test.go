@@ -13,18 +13,21 @@ import (
 
 func TestParseLog(t *testing.T) {
 	for in, want := range map[string]logSpec{
-		"/var/log/filebeat/filebeat":       {"", "/var/log/filebeat/filebeat"},
-		"app.log":                          {"", "app.log"},
-		"filebeat=/var/log/*.ndjson":       {"filebeat", "/var/log/*.ndjson"},
-		"filebeat-2=journal:fb.service":    {"filebeat-2", "journal:fb.service"},
-		"/var/log/a=b.log":                 {"", "/var/log/a=b.log"},
-		"./a=b.log":                        {"", "./a=b.log"},
-		"container:filebeat":               {"", "container:filebeat"},
-		"kmsg:":                            {"", "kmsg:"},
-		"journal:a@b\\x2dc.service":        {"", "journal:a@b\\x2dc.service"},
-		"./journal:x":                      {"", "./journal:x"},
-		"logstash=a=b":                     {"logstash", "a=b"},
-		"/var/log/2026-11-21T12:00:00.log": {"", "/var/log/2026-11-21T12:00:00.log"},
+		"/var/log/filebeat/filebeat":       {"", "", "/var/log/filebeat/filebeat"},
+		"app.log":                          {"", "", "app.log"},
+		"filebeat=/var/log/*.ndjson":       {"filebeat", "", "/var/log/*.ndjson"},
+		"filebeat-2=journal:fb.service":    {"filebeat-2", "", "journal:fb.service"},
+		"/var/log/a=b.log":                 {"", "", "/var/log/a=b.log"},
+		"./a=b.log":                        {"", "", "./a=b.log"},
+		"container:filebeat":               {"", "", "container:filebeat"},
+		"kmsg:":                            {"", "", "kmsg:"},
+		"journal:a@b\\x2dc.service":        {"", "", "journal:a@b\\x2dc.service"},
+		"./journal:x":                      {"", "", "./journal:x"},
+		"logstash=a=b":                     {"logstash", "", "a=b"},
+		"/var/log/2026-11-21T12:00:00.log": {"", "", "/var/log/2026-11-21T12:00:00.log"},
+		"filebeat=cri:/var/log/pods/*.log": {"filebeat", logtail.CRI, "/var/log/pods/*.log"},
+		"beats-ecs:fb.log":                 {"", logtail.BeatsECS, "fb.log"},
+		"cri:./journal:x":                  {"", logtail.CRI, "./journal:x"},
 	} {
 		if got, err := parseLog(in); err != nil || got != want {
 			t.Errorf("parseLog(%q) = %+v, %v, want %+v", in, got, err, want)
@@ -38,13 +41,30 @@ func TestParseLog(t *testing.T) {
 		"journal:--since=now":  "no name of a systemd unit",
 		"journal:-a":           "no name of a systemd unit",
 		"container:":           "name or id",
-		"docker:filebeat":      `there is no "docker:"`,
+		"docker:filebeat":      `"docker:" is neither container:, journal: nor kmsg:`,
+		"morse-code:x":         "want one of [access alb beats-ecs",
+		"cri:":                 "want a file",
+		"cri:container:x":      "a format is that of a file",
 		"journald:x.service":   "for a file of that name give ./journald:x.service",
 		"/var/log/[a.log":      "is no pattern",
 		"filebeat=/var/[/*.gz": "is no pattern",
 	} {
 		if got, err := parseLog(in); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("parseLog(%q) = %+v, %v, want %q", in, got, err, want)
+		}
+	}
+}
+
+func TestLinesFlag(t *testing.T) {
+	for in, want := range map[string]logtail.Start{"all": logtail.FromBeginning, "7": logtail.LastLines(7), "0": logtail.LastDuration(time.Minute)} {
+		l := logFlags{since: time.Minute}
+		if err := l.lines.Set(in); err != nil || l.lines.String() != in || l.from() != want {
+			t.Errorf("--log-lines %s: %v, begins at %v, want %v", in, err, l.from(), want)
+		}
+	}
+	for _, in := range []string{"", "-1", "every", "1e3", "99999999999"} {
+		if err := new(linesFlag).Set(in); err == nil || !strings.Contains(err.Error(), "or all") {
+			t.Errorf("--log-lines %q: %v", in, err)
 		}
 	}
 }

@@ -1,0 +1,48 @@
+package container_test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"halfopen/verdict"
+)
+
+// A shipper in a container is checked by the container's name, and found without
+// one, with its counters, though no port is published.
+func TestCheckContainer(t *testing.T) {
+	d := docker(t)
+	bin, input := halfopen(t), filepath.Join(t.TempDir(), "input.log")
+	appendTo(t, input, "one\ntwo\nthree\n")
+	shipper, _ := d.ship(bin, input)
+	check := func(code int, args ...string) (c verdict.Checkup) {
+		t.Helper()
+		cmd := exec.Command(bin, append([]string{"check", "--json", "--over", "200ms"}, args...)...)
+		out, _ := cmd.Output()
+		if err := json.Unmarshal(out, &c); err != nil || code != cmd.ProcessState.ExitCode() {
+			t.Errorf("%v: %s, want %d: %v\n%s", args, cmd.ProcessState, code, err, out)
+		}
+		return c
+	}
+	for _, args := range [][]string{{"--container", "halfopen-shipping"}, nil} {
+		var s verdict.ShipperCheck
+		await(t, "acknowledgements", func() bool {
+			for _, one := range check(0, args...).Shippers {
+				if strings.Contains(one.What, "halfopen-shipping") && one.Counters != nil && one.Counters.Acked != nil && *one.Counters.Acked == 3 {
+					s = one
+				}
+			}
+			return s.Name != ""
+		})
+		if s.Health != verdict.Healthy && s.Health != verdict.Idle || len(s.Connections) != 1 || s.Connections[0].LastAck == nil {
+			t.Errorf("%v: %+v", args, s)
+		}
+	}
+	d.do(shipper, "stop")
+	c := check(4, "--container", "halfopen-shipping")
+	if s := c.Shippers[0]; s.Health != verdict.Untold || !strings.Contains(s.Why, "does not run") {
+		t.Errorf("stopped: %+v", s)
+	}
+}
