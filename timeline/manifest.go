@@ -55,6 +55,9 @@ func Files(prefix string) (names []string, err error) {
 		return nil, fmt.Errorf("list evidence files: %w", err)
 	}
 	for _, f := range all {
+		if !strings.HasPrefix(f.Name(), filepath.Base(prefix)+"-") {
+			continue
+		}
 		m := anyFile.FindStringSubmatch(f.Name())
 		if m != nil && m[1] == filepath.Base(prefix) && !strings.HasSuffix(f.Name(), Partial) && f.Type()&fs.ModeSocket == 0 {
 			names = append(names, f.Name())
@@ -95,18 +98,14 @@ func sumFile(path string) (string, error) {
 }
 
 // checkManifest returns how many files of a recording are as its manifest says,
-// and a sentence for each that is not, or that the manifest does not name. Names
+// and a sentence for each that is not, or that the manifest does not name (names are the files that are there). Names
 // that would leave the folder are refused: a manifest may come from a stranger.
-func checkManifest(prefix string) (good int, bad []string, err error) {
+func checkManifest(prefix string, names []string) (good int, bad []string, err error) {
 	f, err := openRegular(prefix + manifestSuffix)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer f.Close()
-	names, err := Files(prefix)
-	if err != nil {
-		return 0, nil, err
-	}
 	named := map[string]bool{filepath.Base(prefix) + manifestSuffix: true} // itself
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {

@@ -39,6 +39,8 @@ type source struct {
 	last   uint64        // number of the record before
 	told   bool          // as in Recording
 	places map[string]string
+
+	unwritten []byte // lines of it that are not on the disk
 }
 
 // ErrNothing is returned where there is nothing to merge.
@@ -98,6 +100,7 @@ func (m *Merger) join() {
 	ref := m.sources[0] // the earliest, so that no time comes out below zero
 	h := *ref.first.Header
 	h.Segment, h.Started, h.StartedMono, h.Merged, h.Places = 0, nil, 0, nil, nil
+	h.Snapshot = !slices.ContainsFunc(m.sources, func(s *source) bool { return !s.first.Header.Snapshot })
 	offset := func(s *source) time.Duration {
 		return s.first.Time.Sub(ref.first.Time) - (s.first.Mono - ref.first.Mono)
 	}
@@ -108,7 +111,7 @@ func (m *Merger) join() {
 		own := *s.first.Header
 		s.index = i + 1
 		s.Source = Source{
-			Recording: strings.TrimSuffix(filepath.Base(s.path), Suffix), Host: own.Host, BootID: own.BootID,
+			Recording: strings.TrimSuffix(filepath.Base(s.path), Suffix), Host: own.Host, BootID: own.BootID, Snapshot: own.Snapshot,
 			Synchronised: own.Synchronised, ClockError: own.ClockError, Offset: offset(s),
 		}
 		if o, ok := boots[own.BootID]; ok && own.BootID != "" {
@@ -187,6 +190,7 @@ func (m *Merger) fill() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.path, err)
 		}
+		series.unwritten = s.unwritten
 		s.series = series
 	} else {
 		m.ready = append(m.ready, s.records()...)

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -27,14 +26,13 @@ func IsPartial(name string) bool {
 
 // Prefix is the first part of the names of a recording's files.
 func Prefix(experiment string, started time.Time) string {
-	return experiment + "-" + started.UTC().Format("20060102-150405")
+	return experiment + "-" + started.UTC().Format(stampLayout)
 }
 
 var (
 	// A second recording in the same second carries a number: …-120000-2-….
-	anyFile       = regexp.MustCompile(`^(.+-\d{8}-\d{6}(?:-\d+)?)-[a-z]`)
-	experimentOK  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	stampOfPrefix = regexp.MustCompile(`(\d{8}-\d{6})(?:-(\d+))?$`)
+	anyFile      = regexp.MustCompile(`^(.+-\d{8}-\d{6}(?:-\d+)?)-[a-z]`)
+	experimentOK = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 )
 
 // CheckExperiment says what is wrong with an experiment's name: it becomes part
@@ -46,20 +44,26 @@ func CheckExperiment(name string) error {
 	return nil
 }
 
-// Find returns the name of the recording that name means: a folder (its newest
-// recording), a prefix, or any file of the recording. It is that of its first
-// segment, whether that is still there or not; Load and the like take it.
+// Find returns the name of the recording that name means: a folder or an experiment
+// in one (its newest recording), a prefix, or any file of the recording. It is that
+// of its first segment, whether that is still there or not; Load and the like take
+// it. Where the newest recording is a snapshot, the whole series is meant.
 func Find(name string) (string, error) {
 	if st, err := os.Stat(name); err == nil && st.IsDir() {
-		return newest(name)
+		return newest(name, "")
 	} else if err == nil {
 		return sibling(name)
 	}
 	if path := name + Suffix; recorded(path) {
 		return path, nil
 	}
-	if _, _, _, ok := splitSegment(filepath.Base(name)); ok && recorded(name) {
-		return sibling(name) // by its first segment, which is compressed or removed
+	if _, _, _, ok := splitSegment(filepath.Base(name)); ok && (recorded(name) || len(snapshotsOf(name)) > 0) {
+		return sibling(name) // by its first segment, which is compressed or removed, or that of a series
+	}
+	if dir, experiment := filepath.Split(name); experiment != "" {
+		if path, err := newest(filepath.Clean(dir), experiment); err == nil {
+			return path, nil
+		}
 	}
 	return "", fmt.Errorf("no recording %q: name a folder, a prefix such as evidence/halfopen-nat-20060102-150405, or one of its files", name)
 }
@@ -82,24 +86,33 @@ func All(dir string) (paths []string, err error) {
 	return slices.Compact(paths), nil
 }
 
-func newest(dir string) (best string, err error) {
-	paths, err := All(dir)
+// newest is the newest recording of a folder, of one experiment where that is named.
+// A file without a byte, whose recorder was killed at once, is none where there is
+// another.
+func newest(dir, experiment string) (path string, err error) {
+	list, err := datedIn(dir)
 	if err != nil {
 		return "", err
 	}
-	var bestStamp string
-	var bestNumber int
-	for _, path := range paths {
-		stamp, number := "", 0
-		if m := stampOfPrefix.FindStringSubmatch(strings.TrimSuffix(path, Suffix)); m != nil {
-			stamp = m[1]
-			number, _ = strconv.Atoi(m[2]) // absent in the first recording of a second
+	for _, d := range slices.Backward(list) {
+		if experiment != "" && d.experiment != experiment {
+			continue
 		}
-		if best == "" || stamp > bestStamp || stamp == bestStamp && number > bestNumber {
-			best, bestStamp, bestNumber = path, stamp, number
+		if path == "" {
+			path = d.path
 		}
+		if st, err := os.Stat(d.path); err == nil && st.Size() == 0 {
+			continue
+		}
+		if isSnapshot(d.path) && d.stamp != "" {
+			return seriesPath(d), nil
+		}
+		return d.path, nil
 	}
-	return best, nil
+	if path == "" {
+		err = fmt.Errorf("no recording of experiment %q in folder %q", experiment, dir)
+	}
+	return path, err
 }
 
 func sibling(file string) (string, error) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"halfopen/beatstats"
+	"halfopen/capture"
 	"halfopen/fault"
 	"halfopen/flow"
 	"halfopen/middlebox"
@@ -55,9 +56,13 @@ type Body struct {
 	Logs      *Logs      `json:"logs,omitempty"`
 	Event     *Event     `json:"event,omitempty"`
 	Conntrack *Conntrack `json:"conntrack,omitempty"`
+	Track     *Track     `json:"track,omitempty"`
+	Link      *Link      `json:"link,omitempty"`
 	Fault     *Fault     `json:"fault,omitempty"`
 	Drops     *Drops     `json:"drops,omitempty"`
 	Rule      *Rule      `json:"rule,omitempty"`
+	Capture   *Capture   `json:"capture,omitempty"`
+	Packets   *Packets   `json:"packets,omitempty"`
 	Canary    *Canary    `json:"canary,omitempty"`
 	File      *File      `json:"file,omitempty"`
 	Removed   *Removed   `json:"removed,omitempty"`
@@ -75,9 +80,10 @@ type Body struct {
 // which clocks.
 type Header struct {
 	Format     int      `json:"format"`
-	Tool       string   `json:"tool"`       // program and version
-	Experiment string   `json:"experiment"` // first part of every file's name
-	Command    []string `json:"command"`    // as typed
+	Tool       string   `json:"tool"`               // program and version
+	Experiment string   `json:"experiment"`         // first part of every file's name
+	Snapshot   bool     `json:"snapshot,omitempty"` // one reading of everything, part of a series
+	Command    []string `json:"command"`            // as typed
 	Host       string   `json:"host"`
 	Kernel     string   `json:"kernel"`  // uname -r
 	BootID     string   `json:"boot_id"` // /proc/sys/kernel/random/boot_id: recordings with the same one share the monotonic clock
@@ -110,6 +116,7 @@ type Source struct {
 	Recording string `json:"recording"` // prefix of its files
 	Host      string `json:"host"`
 	BootID    string `json:"boot_id"`
+	Snapshot  bool   `json:"snapshot,omitempty"`
 	// Offset was added to its monotonic times to get those of the merged recording.
 	Offset time.Duration `json:"offset_ns"`
 	// WallOffset is what its own header's two clocks ask for more: not zero where a
@@ -249,6 +256,9 @@ type Logs struct {
 	SourceOffset int64  `json:"source_offset_bytes,omitempty"`
 }
 
+// Script is whose log it is that a command prints which runs beside a recording.
+const Script = "script"
+
 // Event is a log line that means something.
 type Event struct {
 	Name    string `json:"name"`    // whose log
@@ -259,7 +269,8 @@ type Event struct {
 	// most 1 KiB of it; empty where Line is no wrapping.
 	Message string `json:"message,omitempty"`
 	// File and Offset are where the line begins in its copy among the evidence; no
-	// File: it is not there, because the disk did not take it.
+	// File: it is not there, because the disk did not take it, or the line is the last
+	// part of a message whose end never came.
 	File   string `json:"file,omitempty"`
 	Offset int64  `json:"offset_bytes"`
 	// Source, SourceInode and SourceOffset are where it begins in the log, as in Logs.
@@ -283,10 +294,29 @@ type Event struct {
 // watched ports, folded like Sockets.
 type Conntrack struct {
 	At       string            `json:"at"`
+	Also     []string          `json:"also,omitempty"` // as in Sockets
 	Readings int               `json:"readings"`
 	Since    time.Duration     `json:"since_mono_ns,omitempty"`
 	Entries  []middlebox.Entry `json:"entries"`
 }
+
+// Track is the kernel's own notice of a change of its connection tracking.
+type Track struct {
+	At    string          `json:"at"`
+	Also  []string        `json:"also,omitempty"` // as in Sockets
+	Event middlebox.Event `json:"event"`
+}
+
+// Link is an interface by which watched connections leave a place, when first seen
+// and whenever its state or what it has dropped changed.
+type Link struct {
+	At   string         `json:"at"`
+	Also []string       `json:"also,omitempty"` // as in Sockets
+	Link middlebox.Link `json:"link"`
+}
+
+// Of reports whether the record holds for a place.
+func (l *Link) Of(place string) bool { return l.At == place || slices.Contains(l.Also, place) }
 
 // Fault is a step of an injected fault, written when it is done.
 type Fault struct {
@@ -305,7 +335,35 @@ type Drops struct {
 // watching began.
 type Rule struct {
 	At     string               `json:"at"`
+	Also   []string             `json:"also,omitempty"` // as in Sockets
 	Change middlebox.RuleChange `json:"change"`
+}
+
+// Of reports whether the change holds for a place.
+func (r *Rule) Of(place string) bool { return r.At == place || slices.Contains(r.Also, place) }
+
+// Capture says that the packets of a place are captured from here on, or were
+// until here.
+type Capture struct {
+	At   string   `json:"at"`
+	Also []string `json:"also,omitempty"` // as in Sockets
+	// Ended is set in the last one; the numbers are those since the first. Dropped
+	// were lost by the kernel because they came faster than they were read, Odd had
+	// no whole TCP header.
+	Ended   bool   `json:"ended,omitempty"`
+	Packets uint64 `json:"packets"`
+	Dropped uint64 `json:"dropped"`
+	Odd     uint64 `json:"odd,omitempty"`
+	// Untold counts Packets that were not recorded, because there were too many.
+	Untold uint64 `json:"untold,omitempty"`
+}
+
+// Packets is what a capture saw of a connection at one interface of a place, from
+// the first packet of it on.
+type Packets struct {
+	At   string   `json:"at"`
+	Also []string `json:"also,omitempty"` // as in Sockets
+	capture.Connection
 }
 
 // Canary is the end of a fresh connection that tried the path; never the

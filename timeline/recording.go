@@ -17,7 +17,7 @@ type Recording struct {
 	Damage  []Damage // the first 20
 	More    int      // damaged lines beyond those
 	Holes   []Hole
-	Older   int // segments that were not loaded: the recording is too big for memory
+	Older   int // segments, or snapshots of a series, that were not loaded: the recording is too big for memory
 
 	last uint64 // number of the last record, kept or not
 	told bool   // there is more than headers and repetitions
@@ -44,6 +44,9 @@ func LoadWith(path string, unwritten []byte) (*Recording, error) {
 }
 
 func load(path string, unwritten []byte, most int64) (*Recording, error) {
+	if series := snapshotsOf(path); len(series) > 0 {
+		return loadSeries(path, series, most)
+	}
 	list, err := segments(path)
 	if err != nil {
 		return nil, err

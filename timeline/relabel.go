@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"reflect"
+	"slices"
 	"time"
 )
 
@@ -59,6 +60,13 @@ func (s *source) shiftBody(b *Body) {
 		shift(&b.Conntrack.Since)
 	case b.Fault != nil:
 		shift(&b.Fault.Step.Mono)
+	case b.Packets != nil:
+		shift(&b.Packets.Toward.LastMono)
+		shift(&b.Packets.From.LastMono)
+		b.Packets.Signs = slices.Clone(b.Packets.Signs) // others may hold the old ones
+		for i := range b.Packets.Signs {
+			shift(&b.Packets.Signs[i].Mono)
+		}
 	case b.Mark != nil:
 		shift(&b.Mark.CalledMono)
 	}

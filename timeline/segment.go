@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -54,6 +55,9 @@ func segmentPath(prefix string, number int) string {
 
 // splitSegment takes a file name apart; ok is false for any other file.
 func splitSegment(name string) (prefix string, number int, isPacked, ok bool) {
+	if !strings.Contains(name, "-timeline") {
+		return "", 0, false, false
+	}
 	m := segmentFile.FindStringSubmatch(name)
 	if m == nil {
 		return "", 0, false, false
@@ -73,6 +77,9 @@ func segments(path string) ([]segment, error) {
 	prefix, _, _, ok := splitSegment(base)
 	if !ok {
 		return []segment{{path: path, number: 1, packed: filepath.Ext(path) == packed}}, nil
+	}
+	if isSnapshot(path) { // it has one, and a folder may hold thousands
+		return []segment{{path: path, number: 1}}, nil
 	}
 	entries, err := os.ReadDir(filepath.Clean(dir))
 	if err != nil {

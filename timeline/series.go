@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,8 @@ type Series struct {
 	bytes   int64   // of text in the segments before
 	damage  []Damage
 	more    int
+
+	unwritten []byte // read after the last segment
 }
 
 // Open opens the recording that path is a file of.
@@ -88,7 +91,13 @@ func (s *Series) Next() (Record, error) {
 				s.rd.hurt(s.rd.offset, nil, err.Error())
 			}
 		}
-		if len(s.left) == 0 {
+		switch {
+		case len(s.left) > 0:
+		case len(s.unwritten) > 0:
+			s.done()
+			s.text, s.rd, s.unwritten = io.NopCloser(nil), NewReader(bytes.NewReader(s.unwritten)), nil
+			continue
+		default:
 			s.done()
 			return Record{}, io.EOF
 		}

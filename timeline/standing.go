@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// standing is what every segment says again: settings, processes and owners of
-// sockets, which a reader would otherwise learn from earlier segments only.
+// standing is what every segment says again: settings, processes, captures and
+// owners of sockets, which a reader would otherwise learn from earlier segments only.
 type standing struct {
 	keys   []string
 	bodies []Body
@@ -22,6 +22,8 @@ func (s *standing) keep(b Body) {
 		key = "settings " + b.Settings.Name
 	case b.Party != nil:
 		key = fmt.Sprintf("party %s at %s", b.Party.Name, b.Party.At)
+	case b.Capture != nil:
+		key = "capture at " + b.Capture.At
 	case b.Owner != nil:
 		key = fmt.Sprintf("owner of %d at %s", b.Owner.Inode, b.Owner.At)
 	default:

@@ -11,17 +11,21 @@ import (
 
 // Check is what Verify found out about a recording.
 type Check struct {
-	Path     string   `json:"path"`
-	Segments int      `json:"segments"` // files of the timeline
-	First    uint64   `json:"first"`    // number of its first record
-	Records  int      `json:"records"`
-	Ended    bool     `json:"ended"`                 // it has its last record
-	Damage   []Damage `json:"damage,omitempty"`      // the first 20
-	More     int      `json:"more_damage,omitempty"` // damaged lines beyond those
-	Holes    []Hole   `json:"holes,omitempty"`
-	Gaps     []Gap    `json:"gaps,omitempty"`     // losses that the recorder itself told of
-	Unknown  []string `json:"unknown,omitempty"`  // kinds of records that a newer program wrote
-	Disorder []uint64 `json:"disorder,omitempty"` // numbers of records whose monotonic clock runs backward
+	Path     string `json:"path"`
+	Segments int    `json:"segments"` // files of the timeline
+	// Snapshots is how many the series has; its numbers add up theirs, and Parts are
+	// those that are not whole. Absent of any other recording.
+	Snapshots int      `json:"snapshots,omitempty"`
+	Parts     []Check  `json:"parts,omitempty"`
+	First     uint64   `json:"first"` // number of its first record
+	Records   int      `json:"records"`
+	Ended     bool     `json:"ended"`                 // it has its last record
+	Damage    []Damage `json:"damage,omitempty"`      // the first 20
+	More      int      `json:"more_damage,omitempty"` // damaged lines beyond those
+	Holes     []Hole   `json:"holes,omitempty"`
+	Gaps      []Gap    `json:"gaps,omitempty"`     // losses that the recorder itself told of
+	Unknown   []string `json:"unknown,omitempty"`  // kinds of records that a newer program wrote
+	Disorder  []uint64 `json:"disorder,omitempty"` // numbers of records whose monotonic clock runs backward
 	// Removed are the files that the recorder itself removed to keep no more than
 	// it was told.
 	Removed int `json:"removed,omitempty"`
@@ -36,12 +40,24 @@ const maxListed = 1000
 
 // Whole reports whether nothing is missing or changed.
 func (c Check) Whole() bool {
-	return c.Ended && c.FilesGood != nil && len(c.Damage)+len(c.Holes)+len(c.Gaps)+len(c.Disorder)+len(c.FilesBad) == 0
+	return c.Ended && c.FilesGood != nil && len(c.Damage)+len(c.Holes)+len(c.Gaps)+len(c.Disorder)+len(c.FilesBad)+len(c.Parts) == 0
 }
 
 // Verify reads the recording that path is a file of, and its manifest, in memory
 // that does not grow with it.
 func Verify(path string) (Check, error) {
+	if series := snapshotsOf(path); len(series) > 0 {
+		return verifySeries(path, series)
+	}
+	names, err := Files(strings.TrimSuffix(path, Suffix))
+	if err != nil {
+		return Check{Path: path}, err
+	}
+	return verify(path, names)
+}
+
+// verify is Verify of a recording whose files are known.
+func verify(path string, names []string) (Check, error) {
 	c := Check{Path: path}
 	list, err := segments(path)
 	if err != nil {
@@ -76,7 +92,7 @@ func Verify(path string) (Check, error) {
 	if c.First > 1 && !v.begun {
 		c.Holes = append([]Hole{{Missing: c.First - 1}}, c.Holes...)
 	}
-	good, bad, err := checkManifest(strings.TrimSuffix(path, Suffix))
+	good, bad, err := checkManifest(strings.TrimSuffix(path, Suffix), names)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}

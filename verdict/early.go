@@ -9,6 +9,24 @@ import (
 	"halfopen/sockstate"
 )
 
+// silence is for how long what a connection sends has had no answer: its last ACK may
+// be older, where nothing was sent for a while. The socket has tcp_info.
+func silence(k sockstate.Socket, sys sockstate.Sysctls) time.Duration {
+	age := k.Info.LastAckRecv
+	if sent, ok := sockstate.Unanswered(k, sys); ok {
+		age = min(age, sent)
+	}
+	return age
+}
+
+// silent is silence under the shipper's sysctls, where they are known.
+func (r *run) silent(k sockstate.Socket) time.Duration {
+	if sys := r.sysctls(); sys != nil {
+		return silence(k, *sys)
+	}
+	return silence(k, sockstate.Sysctls{})
+}
+
 // outage reports whether a connection is known to get no answer any more, long
 // before Silent: data in flight was sent again so often without an ACK that loss,
 // as the connection has had it until now, does not explain it. Of n segments r
@@ -18,7 +36,7 @@ import (
 // retransmission once an answer to it is overdue, by the RTO without its backoff.
 // Without tcp_info of Linux 4.6 nothing is known so early.
 func (t Thresholds) outage(k sockstate.Socket) (why string, ok bool) {
-	if k.State != sockstate.Established || k.Timer != sockstate.TimerRetransmit || k.SendQ == 0 || k.Info == nil || k.Info.LastAckRecv < t.Outage {
+	if k.State != sockstate.Established || k.Timer != sockstate.TimerRetransmit || k.SendQ == 0 || k.Info == nil || silence(k, sockstate.Sysctls{}) < t.Outage {
 		return "", false
 	}
 	segments, told := k.Info.DataSegsOut.Get()
@@ -47,9 +65,9 @@ func (j *judge) known(c *conn) {
 		if s.at < since || s.sock.Info == nil {
 			continue
 		}
-		age := s.sock.Info.LastAckRecv
+		age := j.silent(s.sock)
 		if _, early := j.th.outage(s.sock); early || age >= j.th.Silent {
-			j.find("known", fmt.Sprintf("that nothing answers any more was known at %s, %s after the last ACK", j.clock(s.at), round(age)), s.n)
+			j.find("known", fmt.Sprintf("that nothing answers any more was known at %s, %s after it was last answered", j.clock(s.at), round(age)), s.n)
 			return
 		}
 	}
@@ -59,7 +77,7 @@ func (j *judge) known(c *conn) {
 type Outage struct {
 	Flow flow.Flow
 	Over bool
-	For  time.Duration // since the last ACK; of one that is over, as long as it was seen
+	For  time.Duration // without an answer to what was sent; of one that is over, as long as it was seen
 	Text string        // what the kernel shows, in words
 }
 
@@ -82,7 +100,8 @@ func (o *Outages) Add(socks []sockstate.Socket) (news []Outage) {
 		_, silent := o.outage(k)
 		switch {
 		case silent:
-			now := Outage{Flow: k.Flow, For: k.Info.LastAckRecv, Text: fmt.Sprintf("%s in flight, sent again %s, and no ACK for %s", count(k.SendQ, "byte"), count(k.Retransmits, "time"), round(k.Info.LastAckRecv))}
+			age := silence(k, sockstate.Sysctls{})
+			now := Outage{Flow: k.Flow, For: age, Text: fmt.Sprintf("%s in flight, sent again %s, and no ACK for %s", count(k.SendQ, "byte"), count(k.Retransmits, "time"), round(age))}
 			if !open {
 				news = append(news, now)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"halfopen/flow"
 	"halfopen/sockstate"
+	"halfopen/timeline"
 )
 
 // rounds are the retransmissions of a segment on a fast path: the RTO is 200 ms
@@ -40,7 +41,7 @@ func TestOutageAgainstChance(t *testing.T) {
 	th := Defaults()
 	for _, loss := range []float64{0.001, 0.01, 0.05, 0.2, 0.5} {
 		dice := rand.New(rand.NewPCG(7, uint64(loss*1000)))
-		lost := func() bool { return dice.Float64() < loss || dice.Float64() < loss } // the segment, or its ACK
+		lost := func() bool { there, back := dice.Float64(), dice.Float64(); return min(there, back) < loss } // the segment, or its ACK
 		again := 0
 		for n := 1; n <= 200_000; n++ {
 			for k := 0; lost() && k < rounds; k++ {
@@ -118,5 +119,24 @@ func TestOutages(t *testing.T) {
 		if (s.want == "") != (got == "") || !strings.Contains(got, s.want) {
 			t.Errorf("step %d: %q, want %q", i, got, s.want)
 		}
+	}
+}
+
+// Of a connection that had nothing to send for an hour, the last ACK is an hour old
+// when its first packet is lost: that is no silence of an hour.
+func TestSilenceAfterIdle(t *testing.T) {
+	k := unanswered(1, 2000, 0)
+	k.TimerIn, k.Info.LastAckRecv = 300*time.Millisecond, time.Hour
+	j := &judge{run: &run{header: &timeline.Header{}}, th: Defaults()}
+	if class, why := j.retransmitting(k); class != Unknown {
+		t.Errorf("class %s: %s", class, why)
+	}
+	if _, ok := Defaults().outage(k); ok {
+		t.Error("called an outage")
+	}
+	k = unanswered(6, 2000, 0)
+	k.TimerIn, k.Info.LastAckRecv = time.Second, time.Hour
+	if class, why := j.retransmitting(k); class != HalfOpen {
+		t.Errorf("class %s: %s", class, why)
 	}
 }

@@ -39,14 +39,20 @@ func (r *run) doubt(about, text string) {
 type doubt struct{ about, text string }
 
 // slowed adds the time between two readings to the limits that were made for one
-// a second: a log tells the counters every 30 s. Within that time acks may have
-// moved at any moment.
+// a second: a log tells the counters every 30 s, and snapshots are minutes apart.
+// Within that time acks may have moved at any moment. What snapshots show of a stall
+// itself is told from one to the other, see stands.
 func (t Thresholds) slowed(r *run) Thresholds {
 	var period time.Duration
 	for _, a := range r.acks {
 		if l := a.body.Sample.Logged; l != nil {
 			period = max(period, l.Period)
 		}
+	}
+	if r.series.any() {
+		t.Fresh += max(period, r.series.every)
+		t.Horizon += max(period, r.series.every)
+		return t
 	}
 	t.Fresh += period
 	t.Settle += period

@@ -2,127 +2,160 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"halfopen/flow"
-	"halfopen/report"
-	"halfopen/sockstate"
+	"halfopen/timeline"
 	"halfopen/verdict"
 )
 
+// snapshotOptions is the command line of halfopen snapshot.
+type snapshotOptions struct {
+	recordOptions
+	named      bool // --evidence was given
+	over       time.Duration
+	timeout    time.Duration
+	stallAfter time.Duration
+	keep       string
+	kept       timeline.Keep
+}
+
 func newSnapshot() *cobra.Command {
-	var (
-		ports  portFlag
-		where  placeFlags
-		over   time.Duration
-		asJSON bool
-	)
+	var o snapshotOptions
 	cmd := &cobra.Command{
 		Use:   "snapshot",
-		Short: "Count the connections of a port by state, with the trend",
-		Long: `snapshot looks at the sockets of a port twice, a second apart, and shows how many are in
-each state, how full the listener's accept queue is, and which of the kernel's counters
-for dropped connections and retransmissions grew meanwhile. Ctrl-C brings the second look
-forward.
+		Short: "Record one reading of everything, and count the connections by state; for cron",
+		Long: `snapshot finds what ships logs here, as "halfopen record" does, reads everything once
+(sockets, kernel counters, stats endpoints, owners, connection tracking, the log lines that
+came since the snapshot before) and keeps it as a small recording in --evidence. Then it
+shows how many connections of each port are in each state, how full the listeners' accept
+queues are, and which of the kernel's counters grew until a second look. Ctrl-C brings the
+second look forward.
 
-It needs no rights for the namespace it runs in. Another one is named by --pid,
---container or --netns.`,
-		Example: `  halfopen snapshot                                # port 5044, this namespace
+The snapshots of a folder are a series: "halfopen verdict FOLDER" judges all of them as one
+recording.
+
+For cron there is --quiet: no table, no second look, and no output while all is well. When
+two snapshots in a row, --stall-after apart or more, prove a stall (the same connection,
+acks still, work waiting), it prints one line and exits with 3, so that cron mails then. What
+could not be read is noted in the snapshot alone; what could not be written, or was not read
+within --timeout, is told on stderr too, with exit code 1.
+
+Only one snapshot is taken in a folder at a time. A second one says so and leaves, with exit
+code 1; with --quiet in silence and with 0, unless the first has lasted for twice --timeout.
+
+It needs no rights for the namespace it runs in, and names what it may not look into. Where
+./evidence can't be written and --evidence is not given, the table is shown all the same.
+
+` + exitHelp,
+		Example: `  halfopen snapshot                                # whatever ships logs here, else port 5044
   halfopen snapshot --port 24224 --port 5044
   sudo halfopen snapshot --container logstash --over 10s
-  halfopen snapshot --json | jq '.last.ports[0].server.CLOSE_WAIT'`,
+  halfopen snapshot --json | jq '.last.ports[0].server.CLOSE_WAIT'
+  */5 * * * * root halfopen snapshot --quiet --evidence /var/lib/halfopen --keep 14d/200M   # /etc/cron.d/halfopen
+  halfopen verdict /var/lib/halfopen               # all snapshots that are kept`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if over < 0 || over > time.Hour {
-				return usage("--over %s: want 0s to 1h", over)
-			}
-			ports.hint(cmd.ErrOrStderr())
-			v, err := where.open(cmd.Context(), cmd.ErrOrStderr())
-			if err != nil {
+			if err := o.config.apply(cmd); err != nil {
 				return err
 			}
-			defer v.close()
+			o.named = cmd.Flags().Changed("evidence")
+			if err := o.check(); err != nil {
+				return err
+			}
+			if !o.quiet {
+				o.ports.hint(cmd.ErrOrStderr())
+			}
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
-			s, err := v.looks(ctx, ports.set(), over, cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			return s.print(cmd.OutOrStdout(), asJSON)
+			return o.within(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.Var(&ports, "port", "port to count on; repeats")
-	where.add(f)
-	f.DurationVar(&over, "over", time.Second, "time between the two looks; 0s: one look, no trend")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
+	o.addPlaces(f)
+	o.logs.resume, o.once = true, true
+	_ = f.MarkHidden("resume") // always so
+	f.StringVar(&o.keep, "keep", "", "remove the oldest snapshots of the series beyond this age, size or both: 14d/200M; the newest two stay")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "end after so long, with what was read until then; --over comes on top")
+	f.DurationVar(&o.stallAfter, "stall-after", verdict.Defaults().StallAfter, "how long acks must stand still with work waiting")
+	f.DurationVar(&o.over, "over", time.Second, "time between the two looks; 0s: one look, no trend")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "for cron: no output unless a stall is proven")
+	f.BoolVar(&o.json, "json", false, "print JSON")
 	return cmd
 }
 
-// snapshot is one or two looks at a place.
-type snapshot struct {
-	Place   string             `json:"place"`
-	First   *verdict.Look      `json:"first,omitempty"`
-	Last    *verdict.Look      `json:"last"`
-	Sysctls *sockstate.Sysctls `json:"sysctls,omitempty"`
-}
-
-func (s snapshot) print(out io.Writer, asJSON bool) error {
-	head := s.Place
-	if s.First != nil {
-		head += fmt.Sprintf(", two looks %s apart", s.Last.Time.Sub(s.First.Time).Round(100*time.Millisecond))
-	}
-	text := append([]byte(head+"\n\n"), report.Look(s.First, s.Last, s.Sysctls)...)
-	if asJSON {
-		var err error
-		if text, err = report.JSON(s); err != nil {
-			return err
+func (o *snapshotOptions) check() (err error) {
+	switch {
+	case o.over < 0 || o.over > time.Hour:
+		return usage("--over %s: want 0s to 1h", o.over)
+	case o.timeout < time.Second || o.timeout > time.Hour:
+		return usage("--timeout %s: want 1s to 1h", o.timeout)
+	case o.stallAfter <= 0:
+		return usage("--stall-after %s: want more than 0s", o.stallAfter)
+	case o.keep != "":
+		if o.kept, err = timeline.ParseKeep(o.keep); err != nil {
+			return usage("--keep %w", err)
 		}
 	}
-	if _, err := out.Write(text); err != nil {
-		return fmt.Errorf("print snapshot: %w", err)
-	}
-	return nil
+	o.logs.positions = o.experiment + "-snapshot-positions.json"
+	return o.checkPlaces()
 }
 
-// unasked is how long nobody asks what a program is waiting for.
-const unasked = 3 * time.Second
+// within takes the snapshot in bounded time: a disk that hangs can't be waited for,
+// and goes with the process.
+func (o *snapshotOptions) within(ctx context.Context, stdout, stderr io.Writer) error {
+	most := o.timeout
+	if !o.quiet {
+		most += o.over
+	}
+	done := make(chan error, 1)
+	go func() { done <- o.run(ctx, stdout, stderr) }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(most):
+		return fmt.Errorf("take a snapshot: it was not done within --timeout %s: look for a disk or a mount in %q that hangs", o.timeout, o.evidence)
+	}
+}
 
-func (v *view) looks(ctx context.Context, ports flow.Ports, over time.Duration, stderr io.Writer) (snapshot, error) {
-	s := snapshot{Place: v.name}
-	if v.entered() {
-		if sys, err := sockstate.ReadSysctls(v.ns); err == nil {
-			s.Sysctls = &sys
+func (o *snapshotOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
+	t, err := o.take(ctx)
+	var busy busyError
+	switch {
+	case errors.As(err, &busy) && o.quiet && !busy.lasts(o.timeout):
+		return nil
+	case errors.As(err, &busy), err != nil && (o.quiet || t.subjects == nil && !t.unkept):
+		return err
+	}
+	if o.quiet {
+		if t.stalled != "" {
+			fmt.Fprintln(stdout, t.stalled)
 		}
+	} else {
+		if terr := o.table(ctx, t, stdout, stderr); terr != nil {
+			return terr
+		}
+		why := err
+		if o.named {
+			why = nil
+		}
+		t.tell(stderr, why)
 	}
-	last, err := v.look(ports)
-	if err != nil || over == 0 {
-		s.Last = &last
-		return s, err
+	switch {
+	case t.stalled != "":
+		if t.late != nil {
+			fmt.Fprintf(stderr, "halfopen: %v\n", t.late)
+		}
+		return codeError(exitStalled)
+	case t.unkept && !o.named:
+		return nil // it was not asked for
+	case err != nil:
+		return err
 	}
-	if over > unasked {
-		fmt.Fprintf(stderr, "halfopen: looked once; the second look is in %s, or at Ctrl-C\n", over)
-	}
-	_ = wait(ctx, over) // ended early, it shows what changed until then
-	first := last
-	last, err = v.look(ports)
-	s.First, s.Last = &first, &last
-	return s, err
-}
-
-func (v *view) look(ports flow.Ports) (verdict.Look, error) {
-	socks, via, err := v.sockets(ports)
-	if err != nil {
-		return verdict.Look{}, err
-	}
-	l := verdict.Look{Time: time.Now().UTC(), Via: via, Ports: sockstate.Count(socks, ports)}
-	if c, err := sockstate.ReadCounters(v.root); err == nil {
-		l.Counters = &c
-	}
-	return l, nil
+	return t.late
 }

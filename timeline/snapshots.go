@@ -1,0 +1,213 @@
+package timeline
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A snapshot is a small recording that holds one reading of everything. The
+// snapshots of one experiment in one folder are a series, which is read as one
+// recording. Its name is that of a recording without a time,
+// EXPERIMENT-timeline.jsonl; no file is called so.
+
+// stampLayout is how the names of recordings tell when they began, in UTC.
+const stampLayout = "20060102-150405"
+
+var datedPrefix = regexp.MustCompile(`^(.+)-(\d{8}-\d{6})(?:-(\d+))?$`)
+
+// dated is a recording by its name.
+type dated struct {
+	path, experiment, stamp string
+	number                  int // of several in one second, 0 for the first
+}
+
+func (d dated) began() (time.Time, error) { return time.Parse(stampLayout, d.stamp) }
+
+// datedIn lists the recordings of a folder, oldest first by their names.
+func datedIn(dir string) ([]dated, error) {
+	paths, err := All(dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []dated
+	for _, path := range paths {
+		d := dated{path: path, experiment: strings.TrimSuffix(filepath.Base(path), Suffix)}
+		if m := datedPrefix.FindStringSubmatch(d.experiment); m != nil {
+			d.experiment, d.stamp = m[1], m[2]
+			d.number, _ = strconv.Atoi(m[3])
+		}
+		list = append(list, d)
+	}
+	slices.SortStableFunc(list, func(a, b dated) int {
+		return cmp.Or(cmp.Compare(a.stamp, b.stamp), a.number-b.number, -cmp.Compare(a.path, b.path))
+	})
+	return list, nil
+}
+
+// isSnapshot reports whether a recording is a snapshot. One without a header, whose
+// recorder was killed at once, is none.
+func isSnapshot(path string) bool {
+	text, err := openRegular(path)
+	if err != nil {
+		return false
+	}
+	defer text.Close()
+	first, err := (&Reader{in: bufio.NewReaderSize(text, 4<<10)}).Next()
+	return err == nil && first.Header != nil && first.Header.Snapshot
+}
+
+// ended reports whether a recording has its last record.
+func ended(path string) bool {
+	s, err := Open(path)
+	if err != nil {
+		return false
+	}
+	defer s.Close()
+	for last := (Record{}); ; {
+		r, err := s.Next()
+		if err != nil {
+			return last.End != nil
+		}
+		last = r
+	}
+}
+
+// seriesPath names the series that a snapshot is of.
+func seriesPath(d dated) string {
+	return filepath.Join(filepath.Dir(d.path), d.experiment+Suffix)
+}
+
+// snapshotsOf are the snapshots of the series that path names, oldest first; none
+// where it names a file.
+func snapshotsOf(path string) (list []dated) {
+	experiment, _, _, ok := splitSegment(filepath.Base(path))
+	if _, err := segments(path); !ok || err == nil {
+		return nil
+	}
+	all, err := datedIn(filepath.Dir(path))
+	if err != nil {
+		return nil
+	}
+	for _, d := range all {
+		if d.experiment == experiment && d.stamp != "" && isSnapshot(d.path) {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// Parts are the recordings that a name which Find gave stands for: the snapshots of
+// a series, oldest first, or the recording itself.
+func Parts(path string) (paths []string) {
+	for _, d := range snapshotsOf(path) {
+		paths = append(paths, d.path)
+	}
+	if paths == nil {
+		paths = []string{path}
+	}
+	return paths
+}
+
+// Previous is the snapshot before the one at path, by their names, that has its end;
+// ok is false where there is none.
+func Previous(path string) (before string, ok bool) {
+	all, err := datedIn(filepath.Dir(path))
+	if err != nil {
+		return "", false
+	}
+	at := slices.IndexFunc(all, func(d dated) bool { return d.path == path })
+	for i := len(all) - 1; i >= 0 && at >= 0; i-- {
+		// After the wall clock was set back, older ones have later names.
+		if i != at && all[i].experiment == all[at].experiment && isSnapshot(all[i].path) && ended(all[i].path) {
+			return all[i].path, true
+		}
+	}
+	return "", false
+}
+
+// LoadSnapshots reads snapshots as one recording. Unwritten are the lines of the
+// last one that are not on the disk.
+func LoadSnapshots(paths []string, unwritten []byte) (*Recording, error) {
+	return loadSnapshots(paths[len(paths)-1], paths, unwritten)
+}
+
+// loadSeries loads as many of a series' newest snapshots as memory is to hold.
+func loadSeries(path string, list []dated, most int64) (*Recording, error) {
+	var paths []string
+	first := len(list)
+	for size := int64(0); first > 0 && size < most; first-- {
+		if st, err := os.Stat(list[first-1].path); err == nil {
+			size += st.Size()
+		}
+		paths = append(paths, list[first-1].path)
+	}
+	rec, err := loadSnapshots(path, paths, nil)
+	if err == nil {
+		rec.Older = first
+	}
+	return rec, err
+}
+
+func loadSnapshots(path string, paths []string, unwritten []byte) (*Recording, error) {
+	m, err := Merge(paths)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	for _, s := range m.sources {
+		if s.path == paths[len(paths)-1] {
+			s.unwritten = unwritten
+		}
+	}
+	rec := &Recording{Path: path}
+	for {
+		r, err := m.Next()
+		if errors.Is(err, io.EOF) {
+			return rec, rec.check()
+		}
+		if err != nil {
+			return nil, err
+		}
+		rec.Records = append(rec.Records, r)
+	}
+}
+
+// verifySeries verifies each snapshot, and adds up.
+func verifySeries(path string, list []dated) (Check, error) {
+	good := 0
+	c := Check{Path: path, Snapshots: len(list), First: 1, Ended: true, FilesGood: &good}
+	files, err := filesOf(filepath.Dir(path))
+	if err != nil {
+		return c, err
+	}
+	for _, d := range list {
+		names := slices.DeleteFunc(files[d.prefix()], func(name string) bool { return strings.HasSuffix(name, Partial) })
+		one, err := verify(d.path, names)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile, to keep no more than was asked for
+		}
+		if err != nil {
+			return c, fmt.Errorf("%s: %w", d.path, err)
+		}
+		c.Segments, c.Records, c.Removed = c.Segments+one.Segments, c.Records+one.Records, c.Removed+one.Removed
+		c.Ended = c.Ended && one.Ended
+		if one.FilesGood != nil {
+			good += *one.FilesGood
+		}
+		if !one.Whole() && len(c.Parts) < maxListed {
+			c.Parts = append(c.Parts, one)
+		}
+	}
+	return c, nil
+}

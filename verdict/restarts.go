@@ -1,0 +1,73 @@
+package verdict
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"halfopen/beatstats"
+	"halfopen/timeline"
+)
+
+// restarted is a program that began anew.
+type restarted struct {
+	at time.Duration
+	n  uint64
+}
+
+// oneRestart is how far apart the signs of one restart may lie: the new process,
+// and its counters once they answer.
+const oneRestart = 30 * time.Second
+
+// tellRestarts says which program was restarted, how often and when: a shipper that
+// its supervisor restarts again and again delivers, and is not well.
+func (j *judge) tellRestarts() {
+	byName := map[string][]restarted{}
+	var names []string
+	known := map[string]bool{} // it has run before
+	for _, p := range j.parties {
+		name := p.body.Name
+		if !known[name] {
+			names = append(names, name)
+		}
+		list := byName[name]
+		again := p.body.Change == timeline.Started && known[name] ||
+			p.body.Change == timeline.Restarted && (len(list) == 0 || p.at-list[len(list)-1].at > oneRestart)
+		if known[name] = true; again {
+			byName[name] = append(list, restarted{p.at, p.n})
+		}
+	}
+	if own := byName[j.shipper]; len(own) == 0 {
+		for i := 1; i < len(j.acks); i++ {
+			if _, again := beatstats.Epoch(j.acks[i-1].body.Sample, j.acks[i].body.Sample); again {
+				own = append(own, restarted{j.acks[i].at, j.acks[i].n})
+			}
+		}
+		if !known[j.shipper] {
+			names = append(names, j.shipper)
+		}
+		byName[j.shipper] = own
+	}
+	for _, name := range names {
+		j.tellRestart(name, byName[name])
+	}
+}
+
+// toldRestarts bounds the times that are listed.
+const toldRestarts = 5
+
+func (j *judge) tellRestart(name string, list []restarted) {
+	if len(list) == 0 {
+		return
+	}
+	var when []string
+	var records []uint64
+	for _, r := range list {
+		when, records = append(when, j.clock(r.at)), append(records, r.n)
+	}
+	if n := len(when); n > toldRestarts {
+		when, records = when[n-toldRestarts:], records[n-toldRestarts:]
+		when[0] = "… " + when[0]
+	}
+	j.find("restarts", fmt.Sprintf("%s was restarted %s: %s", name, count(len(list), "time"), strings.Join(when, ", ")), records...)
+}

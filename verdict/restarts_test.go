@@ -1,0 +1,47 @@
+package verdict
+
+import (
+	"strings"
+	"testing"
+
+	"halfopen/timeline"
+)
+
+// A restart is counted once, however many signs of it there are; a program that
+// was only found running is none.
+func TestRestarts(t *testing.T) {
+	rec := film{seconds: 100, ships: one(phase{})}.roll()
+	var with []timeline.Record
+	for _, k := range rec.Records {
+		with = append(with, k)
+		if k.Stats == nil {
+			continue
+		}
+		party := func(name, change string) {
+			k := k
+			k.Body = timeline.Body{Party: &timeline.Party{Name: name, At: name, Change: change}}
+			with = append(with, k)
+		}
+		switch s := int((k.Mono - rec.Records[0].Mono).Seconds()); {
+		case s == 1:
+			party("filebeat", timeline.Started)
+			party("logstash", timeline.Started)
+		case s == 20 || s == 60:
+			party("filebeat", timeline.Exited)
+		case s == 21 || s == 61:
+			party("filebeat", timeline.Started)
+		case s == 23:
+			party("filebeat", timeline.Restarted)
+		}
+	}
+	rec.Records = with
+	var got []string
+	for _, f := range Judge(rec, Defaults()).Findings {
+		if f.Rule == "restarts" {
+			got = append(got, f.Text)
+		}
+	}
+	if len(got) != 1 || !strings.HasPrefix(got[0], "filebeat was restarted 2 times: 03:04:26") {
+		t.Errorf("%q", got)
+	}
+}
