@@ -30,6 +30,14 @@ func Text(v verdict.Verdict) []byte {
 	return []byte(Plain(b.String()))
 }
 
+// off is how far off a bound may be.
+func off(d time.Duration, which string) string {
+	if d == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (or up to %s %s)", d.Round(time.Millisecond), which)
+}
+
 // body is what a verdict says of one shipper, but for its warnings where these are
 // the recording's too.
 func body(b *bytes.Buffer, v verdict.Verdict) {
@@ -48,15 +56,18 @@ func body(b *bytes.Buffer, v verdict.Verdict) {
 	if w := v.Window; w != nil {
 		end := "open"
 		if w.End != nil {
-			end = stamp(*w.End)
+			end = stamp(*w.End) + off(w.EndWithin, "later")
 		}
-		fmt.Fprintf(b, "cut         %s to %s\n", stamp(w.Start), end)
+		fmt.Fprintf(b, "cut         %s to %s\n", stamp(w.Start)+off(w.StartWithin, "earlier"), end)
 	}
 	if s := v.Stall; s != nil {
 		fmt.Fprintf(b, "last read   %s\n", stamp(s.LastRead))
 	}
 	if v.Lag != nil {
 		lag(b, *v.Lag)
+	}
+	if v.Series != nil {
+		fmt.Fprintf(b, "from        %s\n", snapshots(*v.Series))
 	}
 	list(b, "gates", v.Gates)
 	list(b, "criteria", v.Criteria)
@@ -80,6 +91,18 @@ func body(b *bytes.Buffer, v verdict.Verdict) {
 	if v.Shipper != "" {
 		warnings(b, v.Warnings)
 	}
+}
+
+// snapshots says how little a series of snapshots shows.
+func snapshots(s verdict.Series) string {
+	if s.Snapshots < 2 {
+		return "one snapshot, with nothing before it to compare"
+	}
+	text := fmt.Sprintf("%d snapshots, one every %s; nothing between them was seen", s.Snapshots, Span(s.Every))
+	if s.Stalled > 0 {
+		text += fmt.Sprintf("; the last %d show the stall", s.Stalled)
+	}
+	return text
 }
 
 func warnings(b *bytes.Buffer, list []string) {

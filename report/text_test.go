@@ -22,7 +22,7 @@ func TestText(t *testing.T) {
 	got := Text(verdict.Verdict{
 		Verdict: verdict.Inconclusive, Summary: "acks stand still, but waiting events went from 5 to 5",
 		Recording: "halfopen-nat-20260102-030405-timeline.jsonl", Connection: &f, Receiver: &far, Class: verdict.HalfOpen,
-		Window:   &verdict.Window{Start: start},
+		Window:   &verdict.Window{Start: start, StartWithin: 250 * time.Millisecond},
 		Gates:    []verdict.Finding{{Rule: "baseline", Holds: &yes, Text: "delivered", Records: []uint64{1, 2}}},
 		Criteria: []verdict.Finding{{Rule: "pending", Holds: &no, Text: "5 to 5", Records: []uint64{3}}, {Rule: "acks", Text: "not known"}},
 		Findings: []verdict.Finding{{Rule: "class", Text: "half-open", Records: []uint64{9}}},
@@ -44,7 +44,7 @@ connection  10.50.0.2:33342 -> 10.51.0.2:5044
 at receiver 10.51.0.2:5044 -> 10.51.0.1:40000 (behind NAT)
 class       half-open
 confidence  low
-cut         2026-01-02T03:04:05.000Z to open
+cut         2026-01-02T03:04:05.000Z (or up to 250ms earlier) to open
 last ack    more than 1m15s before the last reading of the counters; acked 0.0/s over 10s, 2.0/s over 1m [record 1, 9]
 oldest      of 551 events waits for 44.6s, by the queue's counters
 queue       551 of 4096 events, full 5m54s later at 10.0/s

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -52,7 +54,8 @@ func rights() (checks []check) {
 		{"SYS_ADMIN", unix.CAP_SYS_ADMIN, "other network namespaces (containers); the lab, where user namespaces are not allowed"},
 		{"SYS_PTRACE", unix.CAP_SYS_PTRACE, "the processes behind other users' sockets, their namespaces, settings and logs"},
 		{"DAC_READ_SEARCH", unix.CAP_DAC_READ_SEARCH, "the files of other users: settings, logs, descriptors, what container engines keep"},
-		{"NET_ADMIN", unix.CAP_NET_ADMIN, "conntrack entries of a router; faults"},
+		{"NET_ADMIN", unix.CAP_NET_ADMIN, "conntrack entries of a router; packet filter rules that come and go, and so when a hand-made one dropped packets; faults"},
+		{"NET_RAW", unix.CAP_NET_RAW, "the headers of packets: record --capture; among packet filter rules those of iptables-legacy"},
 		{"SYSLOG", unix.CAP_SYSLOG, "the kernel's own log, where it refuses that to others"},
 	} {
 		k := check{Name: capPrefix + c.name, OK: err == nil && data[c.bit/32].Effective&(1<<(c.bit%32)) != 0, Adds: c.adds}
@@ -89,6 +92,7 @@ func kernel(ports flow.Ports) (checks []check) {
 		{"network namespaces", "containers, and the lab", tryNamespace},
 		{"user namespaces", "the lab without root", tryUserNamespace},
 		{"connection tracking", "what a router remembers of a connection; the lab", tryConntrack},
+		{"packet filter rules", "who adds or removes one, and when: a cut made by hand needs no mark then", tryRules},
 		{"nf_tables with an owner", "cuts that end with the process that made them (Linux 5.12): the lab", tryOwner},
 	} {
 		k := check{Name: c.name, OK: true, Adds: c.adds}
@@ -160,6 +164,17 @@ func tryConntrack(ports flow.Ports) error {
 	defer table.Close()
 	_, err = table.List()
 	return untried(err)
+}
+
+func tryRules(ports flow.Ports) error {
+	ns, err := netns.Open("")
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	return untried(middlebox.WatchRules(ctx, ns, ports, time.Second, func(middlebox.RuleChange) { cancel() }))
 }
 
 func tryOwner(ports flow.Ports) error {
