@@ -92,7 +92,7 @@ func BenchmarkScrapes(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer c.Close()
-		sources = append(sources, &Stats{At: "bench", Name: "filebeat", Client: c, Every: time.Second})
+		sources = append(sources, &Stats{At: "bench", Name: fmt.Sprintf("filebeat-%d", len(sources)), Client: c, Every: time.Second})
 	}
 	var samples, failures atomic.Int64
 	var first atomic.Value

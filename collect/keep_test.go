@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"halfopen/clock"
+	"halfopen/logtail"
 	"halfopen/timeline"
 )
 
@@ -92,8 +94,18 @@ func TestSaveOnFullDisk(t *testing.T) {
 		}
 	})
 	rec := open(t, dir)
-	out := NewOutput(rec, "script")
-	big := make([]byte, 128<<10)
+	script, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := make(chan error)
+	go func() {
+		logs := &Logs{Name: "script", Path: "script:", Copy: "output", Follow: func(ctx context.Context, cfg logtail.Config, h logtail.Handler) error {
+			return logtail.FollowStream(ctx, script, cfg, h)
+		}}
+		kept <- logs.Run(t.Context(), rec)
+	}()
+	big := []byte(strings.Repeat(strings.Repeat("x", 99)+"\n", 1300))
 	if rec.Save("drop-window.txt", "drop window", big) {
 		t.Error("128 KiB are said to be saved on a disk of 64")
 	}
@@ -102,17 +114,20 @@ func TestSaveOnFullDisk(t *testing.T) {
 			t.Errorf("the command feels the full disk: %d, %v", n, err)
 		}
 	}
+	out.Close()
+	if err := <-kept; err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Truncate(rec.Path("script-output.log"), 0); err != nil {
 		t.Fatal(err)
 	}
-	out.Close()
 	if !rec.Save("verdict.txt", "verdict", []byte("small")) {
 		t.Error("there is room again, but nothing is saved")
 	}
 	if err := rec.Close(timeline.End{Reason: timeline.EndDone}); err != nil {
 		t.Fatal(err)
 	}
-	err := rec.Incomplete()
+	err = rec.Incomplete()
 	if err == nil || !strings.Contains(err.Error(), "2 times evidence could not be written") || !strings.Contains(err.Error(), "no space left on device") {
 		t.Errorf("incomplete: %v", err)
 	}

@@ -18,14 +18,15 @@ type Namespaces struct {
 	order []timeline.Place
 
 	mu       sync.Mutex
-	in       map[uint64][]*Shared // by inode; the first reads, the others wait
-	expected map[string]uint64    // inodes of the places that have not come yet
+	in       map[uint64][]*Shared  // by inode; the first reads, the others wait
+	expected map[string]uint64     // inodes of the places that have not come yet
+	single   map[uint64]*sync.Once // of a snapshot, by inode
 }
 
 // NewNamespaces takes the places of the header. Of several in one namespace the
 // first gives its name to what is read.
 func NewNamespaces(places []timeline.Place) *Namespaces {
-	n := &Namespaces{order: places, in: map[uint64][]*Shared{}, expected: map[string]uint64{}}
+	n := &Namespaces{order: places, in: map[uint64][]*Shared{}, expected: map[string]uint64{}, single: map[uint64]*sync.Once{}}
 	for _, p := range places {
 		n.expected[p.Name] = p.NetNS
 	}
@@ -71,6 +72,18 @@ func (n *Namespaces) Share(ns *netns.NS, place string, open func(Where) []Source
 		close(s.turn)
 	}
 	return s, nil
+}
+
+// once has a namespace read a single time; whoever comes meanwhile waits.
+func (n *Namespaces) once(inode uint64, read func()) {
+	n.mu.Lock()
+	only := n.single[inode]
+	if only == nil {
+		only = &sync.Once{}
+		n.single[inode] = only
+	}
+	n.mu.Unlock()
+	only.Do(read)
 }
 
 // Leave lets the next place of the namespace read.

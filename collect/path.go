@@ -10,42 +10,9 @@ import (
 
 	"halfopen/clock"
 	"halfopen/fault"
-	"halfopen/middlebox"
 	"halfopen/netns"
 	"halfopen/timeline"
 )
-
-// Conntrack reads the connection tracking entries of the watched ports.
-type Conntrack struct {
-	At     string // place
-	Table  *middlebox.Conntrack
-	Every  time.Duration
-	Canary netip.Addr // whose entries are left out
-}
-
-// Run reads until ctx ends.
-func (c *Conntrack) Run(ctx context.Context, rec *Recorder) error {
-	f := fold[[]middlebox.Entry]{same: func(a, b []middlebox.Entry) bool { return slices.EqualFunc(a, b, sameEntry) }}
-	f.emit = func(entries []middlebox.Entry, readings int, since, took time.Duration) {
-		rec.Append(took, timeline.Body{Conntrack: &timeline.Conntrack{At: c.At, Readings: readings, Since: since, Entries: entries}})
-	}
-	every(ctx, c.Every, func() {
-		began := clock.Mono()
-		entries, err := c.Table.List()
-		if err != nil {
-			rec.Fail("conntrack of "+c.At, clock.Mono()-began, err)
-			return
-		}
-		f.add(slices.DeleteFunc(entries, func(e middlebox.Entry) bool { return e.Orig.Local.Addr() == c.Canary }), began)
-	})
-	f.flush()
-	return nil
-}
-
-// sameEntry compares all but the timeout, which ticks by itself, and the traffic.
-func sameEntry(a, b middlebox.Entry) bool {
-	return a.ID == b.ID && a.Orig == b.Orig && a.Reply == b.Reply && a.State == b.State && a.Status == b.Status
-}
 
 // Drops polls the counters of a fault's rules.
 type Drops struct {

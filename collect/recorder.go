@@ -41,7 +41,6 @@ const (
 // Recorder is a recording under way: the timeline and the files beside it.
 type Recorder struct {
 	dir    string
-	ours   bool // dir was made by us
 	prefix string
 	began  time.Time
 	tl     *timeline.Writer
@@ -69,9 +68,8 @@ func Open(dir string, h timeline.Header, observe func(timeline.Record)) (*Record
 	if err := timeline.CheckExperiment(h.Experiment); err != nil {
 		return nil, err
 	}
-	_, missing := os.Stat(dir)
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("make evidence folder: %w; name another with --evidence", err)
+	if err := Folder(dir); err != nil {
+		return nil, err
 	}
 	sweep(dir)
 	host(&h)
@@ -89,7 +87,7 @@ func Open(dir string, h timeline.Header, observe func(timeline.Record)) (*Record
 		if err != nil {
 			return nil, fmt.Errorf("%w; name a folder you may write to with --evidence", err)
 		}
-		return &Recorder{dir: dir, ours: missing != nil, prefix: prefix, began: began, tl: tl, phases: make(chan phase)}, nil
+		return &Recorder{dir: dir, prefix: prefix, began: began, tl: tl, phases: make(chan phase)}, nil
 	}
 }
 
@@ -214,21 +212,41 @@ func (r *Recorder) Seal() error {
 	if _, err := timeline.WriteManifest(r.Prefix()); err != nil {
 		return err
 	}
-	uid, gid, ok := caller()
-	if !ok {
-		return nil
-	}
 	files, err := timeline.Files(r.Prefix())
 	if err != nil {
 		return err
 	}
-	if r.ours {
-		files = append(files, "") // the folder itself
+	for i, f := range files {
+		files[i] = filepath.Join(r.dir, f)
 	}
-	for _, f := range files {
-		if err := os.Lchown(filepath.Join(r.dir, f), uid, gid); err != nil {
+	return Hand(files...)
+}
+
+// Hand gives files to the user who called sudo, if somebody did. One that is not
+// there is no error.
+func Hand(paths ...string) error {
+	uid, gid, ok := caller()
+	for _, path := range paths {
+		if !ok {
+			break
+		}
+		if err := os.Lchown(path, uid, gid); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("hand the evidence to user %d: %w", uid, err)
 		}
+	}
+	return nil
+}
+
+// Folder makes the folder for evidence, if need be, and hands it to the user who
+// called sudo.
+func Folder(dir string) error {
+	_, missing := os.Stat(dir)
+	err := os.MkdirAll(dir, 0o750)
+	if err == nil && missing != nil {
+		err = Hand(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("make evidence folder: %w; name another with --evidence", err)
 	}
 	return nil
 }

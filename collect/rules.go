@@ -2,10 +2,11 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
-	"halfopen/clock"
 	"halfopen/flow"
 	"halfopen/middlebox"
 	"halfopen/netns"
@@ -17,32 +18,17 @@ import (
 // those are recorded that may drop packets of the watched ports.
 type Rules struct {
 	At    string // place
+	Where Where  // of the records; nil is At alone
 	NS    *netns.NS
 	Ports flow.Ports
-	Every time.Duration // between two looks at the tables of iptables-legacy
-	// Named tells that this witness was asked for: without it the recording ends.
-	Named bool
+	Every time.Duration // between two looks at the tables of iptables-legacy, and at counters
 }
-
-// rulesBurst is how many changes are recorded within one rulesPace: an
-// orchestrator may load tens of thousands at once.
-const (
-	rulesBurst = 100
-	rulesPace  = time.Second
-)
 
 // Run watches until ctx ends.
 func (s *Rules) Run(ctx context.Context, rec *Recorder) error {
 	source := "packet filter of " + s.At
-	var since time.Duration
-	var told, lost int
-	flush := func() {
-		if lost > 0 {
-			rec.Append(0, timeline.Body{Gap: &timeline.Gap{Source: source, Lost: int64(lost), Why: fmt.Sprintf("more than %d changes within %s", rulesBurst, rulesPace)}})
-		}
-		told, lost = 0, 0
-	}
-	err := middlebox.WatchRules(ctx, s.NS, s.Every, func(c middlebox.RuleChange) {
+	b, before := burst{source: source}, 0
+	err := middlebox.WatchRules(ctx, s.NS, s.Ports, s.Every, func(c middlebox.RuleChange) {
 		switch {
 		case c.Kind == middlebox.Watching:
 			return
@@ -51,25 +37,29 @@ func (s *Rules) Run(ctx context.Context, rec *Recorder) error {
 			return
 		case c.Kind == middlebox.Present && !c.Rule.Concerns(s.Ports):
 			return
-		}
-		if now := clock.Mono(); now-since > rulesPace {
-			flush()
-			since = now
-		}
-		// What may cut the watched ports is never left out.
-		if told++; told > rulesBurst && !c.Rule.Concerns(s.Ports) {
-			lost++
+		case c.Kind == middlebox.Present && len(c.Rule.Ports) == 0: // every firewall has such
+			if before++; before > burstMost {
+				return
+			}
+		case !b.admits(rec, c.Rule.Concerns(s.Ports)): // what may cut the watched ports is never left out
 			return
 		}
-		rec.Append(c.Within, timeline.Body{Rule: &timeline.Rule{At: s.At, Change: c}})
+		at, also := s.Where.or(s.At)
+		rec.Append(c.Within, timeline.Body{Rule: &timeline.Rule{At: at, Also: also, Change: c}})
 	})
-	flush()
+	b.flush(rec)
 	switch {
 	case err == nil || ctx.Err() != nil:
-		return nil
-	case s.Named:
-		return fmt.Errorf("watch the packet filter of %s: %w", s.At, err)
+	case errors.Is(err, os.ErrPermission):
+		rec.lacks(source+" is not watched", "CAP_NET_ADMIN and CAP_NET_RAW", "rules that somebody adds or removes would be recorded, and with them when packets were dropped")
+	default:
+		rec.Fail(source, 0, err)
 	}
-	rec.Fail(source, 0, err)
 	return nil
+}
+
+// lacks notes what is not read for want of rights, and what they would add. That
+// is no failure: nobody asked for it.
+func (r *Recorder) lacks(what, rights, adds string) {
+	r.Append(0, timeline.Body{Mark: &timeline.Mark{Text: fmt.Sprintf("%s, for that takes %s: with them %s", what, rights, adds)}})
 }

@@ -64,7 +64,7 @@ func newPlan(cfg Config) (plan, error) {
 	if err := cfg.complete(); err != nil {
 		return plan{}, err
 	}
-	p := plan{Config: cfg, table: fmt.Sprintf("halfopen-%d-%d", os.Getpid(), tables.Add(1))}
+	p := plan{Config: cfg, table: fmt.Sprintf("%s%d-%d", Tables, os.Getpid(), tables.Add(1))}
 	if cfg.Method.forget && cfg.Flow != nil {
 		entries, err := p.entries()
 		if err != nil {

@@ -25,13 +25,18 @@ type setting struct {
 // expire makes conntrack forget idle connections soon: all of the namespace, for
 // the kernel has no timeout of single ones.
 func (p plan) expire() (*setting, error) {
-	was, err := readSysctl(p.NS, idleKey)
+	return set(p.NS, p.Ledger, idleKey, fmt.Sprint(int(p.Idle.Seconds())))
+}
+
+// set changes a sysctl, with a note of it first. Without a ledger there is none.
+func set(ns *netns.NS, l *Ledger, key, value string) (*setting, error) {
+	was, err := readSysctl(ns, key)
 	if err != nil {
 		return nil, err
 	}
-	s := &setting{ns: p.NS, key: idleKey, was: was, set: fmt.Sprint(int(p.Idle.Seconds())), ok: func() {}}
-	if p.Ledger != nil {
-		if s.ok, err = p.Ledger.note(p.NS, note{Sysctl: s.key, Was: s.was, Set: s.set}); err != nil {
+	s := &setting{ns: ns, key: key, was: was, set: value, ok: func() {}}
+	if l != nil {
+		if s.ok, err = l.note(ns, note{Sysctl: s.key, Was: s.was, Set: s.set}); err != nil {
 			return nil, err
 		}
 	}

@@ -61,7 +61,11 @@ type note struct {
 
 // sysctls are those that may be set by a note, with the values they may have: a
 // ledger's files are believed only so far.
-var sysctls = map[string]*regexp.Regexp{idleKey: regexp.MustCompile(`^[0-9]{1,10}$`)}
+var sysctls = map[string]*regexp.Regexp{
+	idleKey: regexp.MustCompile(`^[0-9]{1,10}$`), acctKey: digit, stampKey: digit, eventsKey: digit,
+}
+
+var digit = regexp.MustCompile(`^[0-9]$`)
 
 func parseNote(text []byte) (n note, err error) {
 	if err := json.Unmarshal(text, &n); err != nil {

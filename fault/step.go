@@ -26,6 +26,9 @@ const (
 	StepUndo   = "undo"   // everything passes again, for good
 )
 
+// Tables is what the names of all faults' nf_tables tables begin with.
+const Tables = "halfopen-"
+
 // Step is a change of the rules. It was made at one moment between Start and
 // End, and holds until the next step.
 type Step struct {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,6 +28,8 @@ type expressions struct {
 	loaded string // what the register holds, in nft's words
 	ports  int    // how many ports it holds, from the front
 	proto  bool   // it holds the protocol
+	addr   int    // it holds an address of so many bytes, or the front of one
+	bits   int    // and so many bits of it
 	words  []string
 }
 
@@ -64,7 +67,7 @@ func (x *expressions) decode(ad *netlink.AttributeDecoder, r *Rule) error {
 		r.More = r.More || x.ports > 0
 		x.say("%s in %s", x.loaded, set(name, a))
 	case "bitwise", "byteorder":
-		x.loaded, x.ports, x.proto = x.loaded+" & …", 0, false
+		x.mask(name, a.data(unix.NFTA_BITWISE_MASK))
 	case "ct":
 		x.load("ct " + words(a.num(unix.NFTA_CT_KEY), "state", "direction", "status", "mark"))
 	case "counter":
@@ -87,7 +90,21 @@ func (x *expressions) decode(ad *netlink.AttributeDecoder, r *Rule) error {
 	return nil
 }
 
-func (x *expressions) load(what string) { x.loaded, x.ports, x.proto = what, 0, false }
+func (x *expressions) load(what string) { x.loaded, x.ports, x.proto, x.addr = what, 0, false, 0 }
+
+func (x *expressions) loadAddr(what string, size, length uint32) {
+	x.load(what)
+	x.addr, x.bits = int(size), int(8*length)
+}
+
+// mask leaves a part of what is loaded: of an address a prefix is understood.
+func (x *expressions) mask(name string, mask []byte) {
+	if bits, ok := maskBits(mask); ok && name == "bitwise" && x.addr > 0 && bits <= x.bits {
+		x.bits = bits
+		return
+	}
+	x.load(x.loaded + " & …")
+}
 
 // meta keys, enum nft_meta_keys.
 func (x *expressions) meta(key uint32) {
@@ -121,12 +138,10 @@ func (x *expressions) payload(family string, base, offset, length uint32) {
 	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == 9 && length == 1 && ip:
 		x.load("ip protocol")
 		x.proto = true
-	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == 12 && length == 4 && ip,
-		base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == 8 && length == 16:
-		x.load("saddr")
-	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == 16 && length == 4 && ip,
-		base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == 24 && length == 16:
-		x.load("daddr")
+	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && (offset == 12 || offset == 16) && length <= 4 && ip:
+		x.loadAddr([]string{"ip saddr", "ip daddr"}[(offset-12)/4], 4, length)
+	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && (offset == 8 || offset == 24) && length <= 16 && (family == "ip6" || length > 4):
+		x.loadAddr([]string{"ip6 saddr", "ip6 daddr"}[(offset-8)/16], 16, length)
 	default:
 		x.load(fmt.Sprintf("@%s,%d,%d", words(base, "ll", "nh", "th"), offset*8, length*8))
 	}
@@ -154,13 +169,12 @@ func (x *expressions) compare(equal bool, value []byte, r *Rule) {
 			r.Protocol = protocol(value[0])
 		}
 		x.say("%s%s%s", x.loaded, is, protocol(value[0]))
-	case strings.HasSuffix(x.loaded, "addr"):
-		addr, ok := netip.AddrFromSlice(value)
-		if !ok {
-			x.say("%s%s0x%x", x.loaded, is, value)
-			return
+	case x.addr > 0 && len(value) <= x.addr && x.bits <= 8*len(value):
+		addr, _ := netip.AddrFromSlice(append(slices.Clone(value), make([]byte, x.addr-len(value))...))
+		if equal {
+			r.Addrs = append(r.Addrs, netip.PrefixFrom(addr, x.bits))
 		}
-		x.say("%s%s%s", x.loaded, is, addr)
+		x.say("%s%s%s", x.loaded, is, spell(addr, x.bits))
 	case strings.HasSuffix(x.loaded, "ifname"):
 		x.say("%s%s%q", x.loaded, is, strings.TrimRight(string(value), "\x00"))
 	default:

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -38,9 +41,7 @@ func decodeLegacy(f legacyFamily, table string, blob []byte, hooks map[uint32]st
 		if r.Protocol != "" {
 			x.say("%s", r.Protocol)
 		}
-		if any := make([]byte, f.proto); !bytes.Equal(b[:f.proto], any) {
-			x.say("from or to 0x%x", bytes.TrimRight(b[:f.proto], "\x00"))
-		}
+		x.legacyEnds(f, b, &r)
 		for m := head + 16; m+xtHeader <= target; {
 			size := int(binary.NativeEndian.Uint16(b[m:]))
 			if size < xtHeader || m+size > target {
@@ -67,6 +68,49 @@ func decodeLegacy(f legacyFamily, table string, blob []byte, hooks map[uint32]st
 		rules, at = append(rules, r), at+next
 	}
 	return rules, nil
+}
+
+// legacyEnds reads struct ipt_ip and ip6t_ip6: two addresses, their masks, the
+// names of two interfaces of 16 bytes.
+func (x *expressions) legacyEnds(f legacyFamily, b []byte, r *Rule) {
+	family, _, _ := strings.Cut(f.name, " ")
+	for i, what := range []string{"saddr", "daddr"} {
+		bits, known := maskBits(b[(2+i)*f.addr : (3+i)*f.addr])
+		addr, _ := netip.AddrFromSlice(b[i*f.addr : (i+1)*f.addr])
+		not := b[f.invert]&(1<<(3+i)) != 0 // IPT_INV_SRCIP, IPT_INV_DSTIP
+		switch {
+		case bits == 0 && known:
+			continue
+		case !not && known:
+			r.Addrs = append(r.Addrs, netip.PrefixFrom(addr, bits))
+		}
+		x.say("%s %s %s", family, what, negated(not, spell(addr, bits)))
+	}
+	for i, what := range []string{"iifname", "oifname"} {
+		if name := cString(b[4*f.addr+16*i : 4*f.addr+16*(i+1)]); name != "" {
+			x.say("%s %s", what, negated(b[f.invert]&(1<<i) != 0, strconv.Quote(name))) // IPT_INV_VIA_IN, IPT_INV_VIA_OUT
+		}
+	}
+}
+
+// maskBits is the length of a prefix; false for a mask with holes.
+func maskBits(mask []byte) (bits int, ok bool) {
+	ones, size := net.IPMask(mask).Size()
+	return ones, size != 0
+}
+
+func spell(addr netip.Addr, bits int) string {
+	if bits == addr.BitLen() {
+		return addr.String()
+	}
+	return netip.PrefixFrom(addr, bits).String()
+}
+
+func negated(not bool, what string) string {
+	if not {
+		return "!= " + what
+	}
+	return what
 }
 
 // xtHeader is sizeof struct xt_entry_match and xt_entry_target: size 2, name 29,

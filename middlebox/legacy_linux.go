@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"halfopen/flow"
 	"halfopen/netns"
 )
 
@@ -22,6 +23,8 @@ type legacyTables struct {
 	last  time.Time
 	rules map[string]int // how often each rule stood there
 	text  map[string]Rule
+	ports flow.Ports
+	first map[string]uint64 // as ruleWatch.counting
 }
 
 // legacyFamily is what differs between ip_tables and ip6_tables.
@@ -32,15 +35,17 @@ type legacyFamily struct {
 	names  string // file below /proc/net that lists the tables in use
 	ip     int    // sizeof struct ipt_ip, ip6t_ip6
 	proto  int    // offset of the protocol in it
+	invert int    // offset of the flags that negate
+	addr   int    // length of an address
 }
 
 var legacyFamilies = [...]legacyFamily{
-	{"ip legacy", unix.AF_INET, unix.SOL_IP, "ip_tables_names", 84, 80},
-	{"ip6 legacy", unix.AF_INET6, unix.SOL_IPV6, "ip6_tables_names", 136, 128},
+	{"ip legacy", unix.AF_INET, unix.SOL_IP, "ip_tables_names", 84, 80, 83, 4},
+	{"ip6 legacy", unix.AF_INET6, unix.SOL_IPV6, "ip6_tables_names", 136, 128, 132, 16},
 }
 
 func openLegacy(ns *netns.NS) (*legacyTables, error) {
-	t := &legacyTables{ns: ns, fds: [2]int{-1, -1}, rules: map[string]int{}, text: map[string]Rule{}}
+	t := &legacyTables{ns: ns, fds: [2]int{-1, -1}, rules: map[string]int{}, text: map[string]Rule{}, first: map[string]uint64{}}
 	err := ns.Do(func() error {
 		for i, f := range legacyFamilies {
 			fd, err := unix.Socket(f.domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
@@ -100,15 +105,31 @@ func (t *legacyTables) compare(fn func(RuleChange)) error {
 	}
 	for key, n := range seen {
 		change(New, key, n-t.rules[key])
+		t.count(fn, key, within == 0)
 	}
 	for key, n := range t.rules {
 		change(Destroy, key, n-seen[key])
 		if seen[key] == 0 {
 			delete(t.text, key)
+			delete(t.first, key)
 		}
 	}
 	t.rules = seen
 	return nil
+}
+
+// count tells once of a rule that came meanwhile that it has met packets.
+func (t *legacyTables) count(fn func(RuleChange), key string, before bool) {
+	r := t.text[key]
+	first, known := t.first[key]
+	if before || first == met || !known && t.rules[key] > 0 || !r.Concerns(t.ports) {
+		return
+	}
+	t.first[key] = first // a rule begins at zero
+	if *r.Packets > first {
+		t.first[key] = met
+		fn(RuleChange{Kind: Counted, Time: t.last, Rule: &r})
+	}
 }
 
 // read reads the tables that are in use; asking for another would make it.

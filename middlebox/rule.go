@@ -1,6 +1,7 @@
 package middlebox
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -25,10 +26,13 @@ type Rule struct {
 	Ports flow.Ports `json:"ports,omitempty"`
 	// More tells that it may match other ports than those: a set, a range or a
 	// negation stands there too.
-	More bool   `json:"more,omitempty"`
-	Text string `json:"text"` // in nft's words, as far as understood
+	More bool `json:"more,omitempty"`
+	// Addrs are the addresses that it asks for, as source or as destination. What
+	// it excludes, or looks up in a set, is not among them.
+	Addrs []netip.Prefix `json:"addrs,omitempty"`
+	Text  string         `json:"text"` // in nft's words, as far as understood
 
-	// Traffic that it counted when it was read, nil where it does not count.
+	// Traffic that it had counted when it was last read, nil where it does not count.
 	Packets *uint64 `json:"packets,omitempty"`
 	Bytes   *uint64 `json:"bytes,omitempty"`
 }
@@ -41,10 +45,16 @@ func (r Rule) Concerns(ports flow.Ports) bool {
 	return len(r.Ports) == 0 || r.More || slices.ContainsFunc(r.Ports, ports.Has)
 }
 
+// Meets reports whether a packet between two of these addresses may match: the
+// rule asks for no other.
+func (r Rule) Meets(addrs []netip.Addr) bool {
+	return !slices.ContainsFunc(r.Addrs, func(p netip.Prefix) bool { return !slices.ContainsFunc(addrs, p.Contains) })
+}
+
 // RuleChange is a change of the ruleset, whoever made it.
 type RuleChange struct {
-	// Kind is NEW, DESTROY, or UPDATE of a chain's policy; WATCHING and OVERRUN
-	// as of an Event, without a rule.
+	// Kind is NEW, COUNTED, DESTROY, or UPDATE of a chain's policy; WATCHING and
+	// OVERRUN as of an Event, without a rule.
 	Kind EventKind `json:"kind"`
 	Time time.Time `json:"time"` // when it was read
 	// Within is how much earlier it may have happened: 0 where the kernel tells

@@ -2,6 +2,8 @@ package middlebox
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -45,7 +47,7 @@ func watchRules(t *testing.T, ns *netns.NS) func() RuleChange {
 	ctx, cancel := context.WithCancel(t.Context())
 	changes, done := make(chan RuleChange, 100), make(chan error, 1)
 	go func() {
-		done <- WatchRules(ctx, ns, 50*time.Millisecond, func(c RuleChange) { changes <- c })
+		done <- WatchRules(ctx, ns, flow.NewPorts(5044), 50*time.Millisecond, func(c RuleChange) { changes <- c })
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -196,4 +198,84 @@ func FuzzRule(f *testing.F) {
 		_, _ = xtPorts("tcp", b)
 		_, _ = xtPorts("multiport", b)
 	})
+}
+
+// A rule tells the addresses that it asks for, and none that it excludes.
+func TestRuleAddresses(t *testing.T) {
+	for _, tt := range []struct {
+		before, add string
+		want        string
+	}{
+		{add: "iptables-nft -A OUTPUT -p tcp -d 10.1.2.3 --dport 5044 -j DROP", want: "[10.1.2.3/32]"},
+		{add: "iptables-nft -A OUTPUT -p tcp -s 10.1.0.0/16 ! -d 10.1.2.3 -j DROP", want: "[10.1.0.0/16]"},
+		{add: "iptables-nft -A INPUT -s 10.16.0.0/12 -j REJECT", want: "[10.16.0.0/12]"},
+		{add: "ip6tables-nft -A INPUT -s 2001:db8::/37 -j DROP", want: "[2001:db8::/37]"},
+		{add: "iptables-legacy -w -A INPUT -s 10.16.0.0/12 ! -d 10.1.2.3 -j DROP", want: "[10.16.0.0/12]"},
+		{add: "ip6tables-legacy -w -A INPUT -i eth0 -s 2001:db8::/37 -d 2001:db8::1 -j DROP", want: "[2001:db8::/37 2001:db8::1/128]"},
+		{before: "nft table inet x { chain y { type filter hook input priority 0 ; } ; }", add: "nft add rule inet x y ip6 daddr 2001:db8::1 ip6 saddr 2001:db8::/20 drop", want: "[2001:db8::1/128 2001::/20]"},
+		{before: "nft table inet x { chain y { type filter hook input priority 0 ; } ; }", add: "nft add rule inet x y ip saddr { 10.0.0.1, 10.0.0.2 } drop", want: "[]"},
+	} {
+		t.Run(tt.add, func(t *testing.T) {
+			t.Parallel()
+			ns := newEmpty(t)
+			if tt.before != "" {
+				inside(t, ns, tt.before)
+			}
+			next := watchRules(t, ns)
+			next()
+			inside(t, ns, tt.add)
+			c := next()
+			for c.Kind != New || !c.Rule.Drops { // a legacy table comes with its policies
+				c = next()
+			}
+			if got := fmt.Sprint(c.Rule.Addrs); got != tt.want || !c.Rule.Drops {
+				t.Errorf("addresses %s, want %s of %s", got, tt.want, c.Rule.Text)
+			}
+		})
+	}
+}
+
+// The counter of a rule that came meanwhile is told when it moves, and with its end.
+func TestRuleCounts(t *testing.T) {
+	for _, kind := range []string{"iptables-nft", "iptables-legacy"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			ns := newRedirector(t)
+			next := watchRules(t, ns)
+			for c := next(); c.Kind == Present; c = next() {
+				t.Logf("%+v", c)
+			}
+			inside(t, ns, kind+" -I OUTPUT -p tcp --dport 5044 -j DROP")
+			c := next()
+			for c.Kind != New || !c.Rule.Drops {
+				c = next()
+			}
+			if *c.Rule.Packets != 0 {
+				t.Errorf("%d packets at first", *c.Rule.Packets)
+			}
+			err := ns.Do(func() error {
+				_, err := net.DialTimeout("tcp", "127.0.0.1:5044", 100*time.Millisecond)
+				return err
+			})
+			if err == nil {
+				t.Fatal("the rule drops nothing")
+			}
+			if c = changed(next); c.Kind != Counted || c.Rule.Packets == nil || *c.Rule.Packets == 0 || c.Rule.Text == "" {
+				t.Errorf("%+v, want COUNTED", c)
+			}
+			inside(t, ns, kind+" -D OUTPUT 1")
+			if c = changed(next); c.Kind != Destroy || c.Rule.Packets == nil || *c.Rule.Packets == 0 {
+				t.Errorf("%+v, want DESTROY with the counter", c)
+			}
+		})
+	}
+}
+
+// changed is the next change of a dropping rule.
+func changed(next func() RuleChange) RuleChange {
+	for {
+		if c := next(); c.Rule != nil && c.Rule.Drops {
+			return c
+		}
+	}
 }

@@ -21,6 +21,7 @@ const (
 	Present  EventKind = "PRESENT"  // a rule that was there when watching began
 	New      EventKind = "NEW"      // the first packet of a connection passed all rules
 	Update   EventKind = "UPDATE"   // another state or status
+	Counted  EventKind = "COUNTED"  // a rule that came while it was watched met its first packets
 	Destroy  EventKind = "DESTROY"  // expired or deleted
 	Overrun  EventKind = "OVERRUN"  // events before this one were lost: List again; no entry
 )
@@ -48,6 +49,13 @@ func (c *Conntrack) Watch(ctx context.Context, fn func(Event)) error {
 	}
 	defer conn.Close()
 	if err := conn.SetReadBuffer(readBuffer); err != nil {
+		return fmt.Errorf("watch conntrack: %w", err)
+	}
+	filter, err := eventFilter(c.ports)
+	if err == nil && filter != nil {
+		err = conn.SetBPF(filter)
+	}
+	if err != nil {
 		return fmt.Errorf("watch conntrack: %w", err)
 	}
 	for _, group := range []uint32{unix.NFNLGRP_CONNTRACK_NEW, unix.NFNLGRP_CONNTRACK_UPDATE, unix.NFNLGRP_CONNTRACK_DESTROY} {

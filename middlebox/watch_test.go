@@ -2,6 +2,7 @@ package middlebox
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -67,9 +68,58 @@ func TestWatchTellsBeginAndEnd(t *testing.T) {
 	}
 }
 
-func TestWatchTellsWhatItLost(t *testing.T) {
+// A watched port may stand in each of the four places of an entry.
+func TestWatchSeesEachOfTheFourPorts(t *testing.T) {
 	ns := newRedirector(t)
 	c := openConntrack(t, ns, served)
+	events := make(chan Event, 100)
+	watch(t, c, func(e Event) { events <- e })
+	insert(t, c, 4)
+	seen := map[flow.Flow]bool{}
+	await(t, "four events", func() bool {
+		if e := <-events; e.Kind == New {
+			seen[e.Entry.Orig] = true
+		}
+		return len(seen) == 4
+	})
+}
+
+// Events of others are not even queued: as many as would not fit cost nothing.
+func TestWatchIsSparedOthers(t *testing.T) {
+	ns := newRedirector(t)
+	c := openConntrack(t, ns, served)
+	held, events := make(chan struct{}), make(chan Event, 100)
+	watch(t, c, func(e Event) {
+		if e.Kind == Watching {
+			<-held // no event is read meanwhile
+			return
+		}
+		events <- e
+	})
+	insert(t, openConntrack(t, ns), 20000)
+	for _, ip := range []string{"127.0.0.1", "::1"} {
+		connect(t, ns, ip, served+1, served+1)
+	}
+	var clients []flow.Flow
+	for _, ip := range []string{"127.0.0.1", "::1"} {
+		client, _ := connect(t, ns, ip, dialled, served)
+		clients = append(clients, client)
+	}
+	close(held)
+	for _, want := range clients {
+		await(t, "the first event of "+want.String(), func() bool {
+			e := <-events
+			if e.Kind == Overrun || !slices.Contains(clients, e.Entry.Orig) {
+				t.Fatalf("%+v, want none but of %v", e, clients)
+			}
+			return e.Kind == New && e.Entry.Orig == want
+		})
+	}
+}
+
+func TestWatchTellsWhatItLost(t *testing.T) {
+	ns := newRedirector(t)
+	c := openConntrack(t, ns, served, 1) // on which all of the many are
 	held, overrun := make(chan struct{}), make(chan struct{})
 	after := make(chan flow.Flow, 100)
 	lost := false

@@ -56,7 +56,7 @@ func (j *judge) retransmitting(k sockstate.Socket) (Class, string) {
 	what := fmt.Sprintf("%s in flight, sent again %s", count(k.SendQ, "byte"), count(k.Retransmits, "time"))
 	silent := int(k.Retransmits) >= j.th.Retransmits
 	if k.Info != nil {
-		silent = k.Info.LastAckRecv >= j.th.Silent
+		silent = j.silent(k) >= j.th.Silent
 		if why, early := j.th.outage(k); early && !silent {
 			return HalfOpen, fmt.Sprintf("%s without any answer, and %s; %s%s", what, why, backoff(k), ages(k))
 		}
@@ -78,7 +78,7 @@ func (j *judge) probing(k sockstate.Socket) (Class, string) {
 		return Unknown, what + "; whether for the receiver's window or for this host's own rules, the kernel does not tell"
 	case wnd > 0:
 		return LocalDrop, fmt.Sprintf("%s, the receiver's window is open (%d bytes), and still nothing is sent: this host drops the packets itself", what, wnd)
-	case int(k.Retransmits) >= j.th.Retransmits && k.Info.LastAckRecv >= j.th.Silent:
+	case int(k.Retransmits) >= j.th.Retransmits && j.silent(k) >= j.th.Silent:
 		return HalfOpen, fmt.Sprintf("%s for the receiver's window, which was zero, and %s went unanswered%s", what, count(k.Retransmits, "probe"), ages(k))
 	}
 	return ZeroWindow, what + " for the receiver's window, which is zero"

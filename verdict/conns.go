@@ -66,7 +66,7 @@ func (j *judge) dead(c *conn) (class Class, why string, since time.Duration, ok 
 			return k.Timer == timer && k.SendQ > 0 && (k.Retransmits > 0 || timer == sockstate.TimerProbe)
 		})
 		if last.sock.Info != nil {
-			since = last.at - last.sock.Info.LastAckRecv
+			since = last.at - j.silent(last.sock)
 		}
 	case ZeroWindow:
 		since, _ = c.since(func(k sockstate.Socket) bool { return k.Timer == sockstate.TimerProbe && k.SendQ > 0 })

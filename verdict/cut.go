@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"halfopen/fault"
@@ -13,16 +14,21 @@ import (
 const (
 	byFault = "the fault's own record"
 	byMarks = "marks"
+	byRules = "packet filter rules that came and went"
+	byTrack = "conntrack: the entry of the flow was gone"
 	byAcks  = "inferred from the acks: the last before they stood still, and the first after"
 )
 
 // cut is the time during which the path was shut.
 type cut struct {
-	known        string // byFault, byMarks or byAcks
+	known        string // byFault, byMarks, byRules or byAcks
 	step         string // of the fault: the first
 	startN, endN uint64
 	start        time.Duration // the rule was surely in place
 	end          time.Duration // until here it surely was; 0: the recording ends before it
+	startWithin  time.Duration // how much earlier it may have begun
+	endWithin    time.Duration // how much later it may have ended
+	rules        []string      // that made it, by byRules
 	undone       bool          // it ended by being taken back: the flow was never forgotten
 	startWall    time.Time
 	endWall      time.Time
@@ -52,7 +58,10 @@ func (r *run) findCut() *cut {
 		r.countDrops(c)
 		return c
 	}
-	return r.markedCut()
+	if c = r.markedCut(); c != nil {
+		return c
+	}
+	return r.ruledCut()
 }
 
 // markedCut is the window that the experimenter's marks tell of: from the first
@@ -99,7 +108,7 @@ func (j *judge) window() *Window {
 	if c == nil {
 		return nil
 	}
-	w := &Window{Start: c.startWall, Known: c.known}
+	w := &Window{Start: c.startWall, Known: c.known, StartWithin: c.startWithin, EndWithin: c.endWithin, Rules: c.rules}
 	if c.endN != 0 {
 		w.End = &c.endWall
 	}
@@ -119,6 +128,12 @@ func (j *judge) windowGate() bool {
 		return j.gate(holds("window", false, "the run was stopped while the path was cut: nothing was seen of the time after", c.startN, c.endN))
 	case c.known == byMarks:
 		return j.gate(holds("window", true, fmt.Sprintf("marks say that the path was cut for %s; what was dropped was not counted", round(c.end-c.start)), c.startN, c.endN))
+	case c.known == byRules:
+		text := fmt.Sprintf("the path was cut for %s by %s", round(c.end-c.start), strings.Join(c.rules, ", and by "))
+		if c.counted {
+			text += fmt.Sprintf("; %s dropped (%d bytes) at the last look", count(c.packets, "packet"), c.bytes)
+		}
+		return j.gate(holds("window", true, text, c.startN, c.endN))
 	case !c.counted:
 		return j.gate(holds("window", false, "the counters of the dropping rules were never read: whether the cut dropped anything is not known", c.startN))
 	case c.packets == 0:
@@ -184,6 +199,9 @@ func (j *judge) horizon() bool {
 	says := "the path has carried new connections again"
 	if n == j.cut.endN {
 		says = "marks say that the path is open again"
+		if j.cut.known == byRules {
+			says = "the rules that cut the path have been gone"
+		}
 	}
 	text := fmt.Sprintf("%s since %s, and the connection was watched for %s after that", says, j.clock(open), round(watched))
 	if !enough {
@@ -194,9 +212,9 @@ func (j *judge) horizon() bool {
 
 // pathOpen is since when new connections have passed: the first canary that set
 // out after the cut and passed, with none that failed behind it. Where nothing
-// tried the path, and marks tell of the cut, they have the last word.
+// tried the path, the marks or the rules that tell of the cut have the last word.
 func (j *judge) pathOpen() (at time.Duration, n uint64, ok bool) {
-	if j.cut.known == byMarks && len(j.canary) == 0 {
+	if (j.cut.known == byMarks || j.cut.known == byRules) && len(j.canary) == 0 {
 		return j.cut.end, j.cut.endN, true
 	}
 	for _, c := range j.canary {

@@ -26,6 +26,9 @@ func Judge(rec *timeline.Recording, th Thresholds) Verdict {
 		all.Shippers = append(all.Shippers, last.v)
 	}
 	all.sum()
+	if s := last.v.Series; s != nil {
+		all.Series = &Series{Snapshots: s.Snapshots, Every: s.Every}
+	}
 	last.v = all
 	last.warn(rec)
 	return last.v

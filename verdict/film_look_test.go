@@ -35,13 +35,13 @@ func (l *line) look(s int, proc bool) sockstate.Socket {
 	case dead, deadOut, deadBack:
 		gone()
 		k.Timer, k.SendQ = sockstate.TimerRetransmit, 1002
-		rto := i.RTO
-		for after := rto; after <= for_ && rto < 2*time.Minute; after += rto {
+		rto, due := i.RTO, i.RTO
+		for ; due <= for_; due += rto {
 			rto = min(2*rto, 2*time.Minute)
 			k.Retransmits++
 		}
 		i.DataSegsOut, i.TotalRetrans = sockstate.Some(uint32(2000+10*l.since)), k.Retransmits+1
-		k.TimerIn, i.RTO, i.Backoff, i.Cwnd, i.Unacked, i.Lost = rto/2, rto, uint8(k.Retransmits), 1, 1, 1
+		k.TimerIn, i.RTO, i.Backoff, i.Cwnd, i.Unacked, i.Lost = due-for_, rto, uint8(k.Retransmits), 1, 1, 1
 	case deadIdle:
 		gone()
 		k.Retransmits = uint32(max(0, int(for_/(15*time.Second))-1))

@@ -74,7 +74,9 @@ type film struct {
 	torn       bool  // the recording has no end
 	timeout    time.Duration
 	lint       []beatstats.Finding
-	forgetIdle bool // the fault drops what the flow sends after it
+	forgetIdle bool           // the fault drops what the flow sends after it
+	path       func(m *shoot) // what else is recorded of the path, each second
+	forget     []int          // seconds from and to which the router has no entries
 }
 
 const perSecond = 10 // events, unless a phase says otherwise
@@ -186,6 +188,12 @@ func (m *shoot) shot() {
 				far = append(far, other)
 			}
 		}
+	}
+	if len(m.forget) > 0 && s >= m.forget[0] && s < m.forget[1] {
+		entries = nil
+	}
+	if m.path != nil {
+		m.path(m)
 	}
 	if m.far {
 		m.add(timeline.Body{Sockets: &timeline.Sockets{At: "logstash", Via: "diag", Readings: 10, Sockets: far}})

@@ -15,8 +15,11 @@ func (j *judge) pastStall(list []progress) bool {
 	times := 0
 	prev, prevN := j.acks[0].at, j.acks[0].n
 	for _, p := range list {
-		since := j.waitsSince(prev, p.from)
-		if gap := p.to - since; gap >= j.th.StallAfter && j.readAll(since, p.to) {
+		since, until := j.waitsSince(prev, p.from), p.to
+		if j.series.any() { // what is between is not known
+			since, until = j.standsUntil(p.from), p.from
+		}
+		if gap := until - since; gap >= j.th.StallAfter && j.readAll(since, p.to) {
 			times++
 			if gap > worst {
 				worst, from, fromN, after = gap, since, prevN, p

@@ -201,6 +201,9 @@ func (m *Meter) rate(over time.Duration, course func(point) int64) (Rate, bool) 
 		return Rate{}, false
 	}
 	first := m.points[i]
+	if last.at-first.at > 2*over {
+		return Rate{}, false // the readings are too far apart to tell
+	}
 	return Rate{Over: over, PerSecond: float64(course(last)-course(first)) / (last.at - first.at).Seconds()}, true
 }
 

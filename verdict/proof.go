@@ -3,6 +3,7 @@ package verdict
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"halfopen/flow"
 )
@@ -19,6 +20,11 @@ func (r *run) mapped(c *conn) (far flow.Flow, record uint64, ok bool) {
 			if e.Orig == c.flow {
 				return e.Receiver(), k.n, true
 			}
+		}
+	}
+	for _, k := range r.notices {
+		if e := k.body.Event.Entry; e.Orig == c.flow && k.at >= c.seen[0].since-time.Second && (c.gone == 0 || k.at < c.gone) {
+			return e.Receiver(), k.n, true
 		}
 	}
 	far = c.flow.Reverse()

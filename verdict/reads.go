@@ -44,7 +44,7 @@ func (r *run) reads(from time.Duration) (sum reads, records []uint64) {
 	for i := range r.acks {
 		cur := &r.acks[i]
 		v := cur.body.Sample.ReadBytes
-		if cur.at <= from || !v.OK() {
+		if cur.at < from || !v.OK() {
 			continue
 		}
 		if prev == nil {

@@ -22,7 +22,9 @@ type run struct {
 	lives    beatstats.Lives            // of it
 	doubts   []doubt                    // of its counters
 	conns    []*conn                    // of the shipper to the watched ports
-	far      []*conn                    // of the receivers
+	captures []reading[*timeline.Capture]
+	packets  []reading[*timeline.Packets]
+	far      []*conn // of the receivers
 	looked   lookedAt
 	faults   []reading[*timeline.Fault]
 	drops    []reading[*timeline.Drops]
@@ -33,6 +35,11 @@ type run struct {
 	settings []reading[*timeline.Settings]
 	failures []reading[*timeline.Failure]
 	marks    []reading[*timeline.Mark]
+	rules    []reading[*timeline.Rule] // of the places that its packets pass
+	notices  []reading[*timeline.Track]
+	links    []reading[*timeline.Link] // as rules
+
+	series series // of snapshots
 
 	cut  *cut
 	conn *conn // the one that is judged
@@ -55,7 +62,7 @@ type reading[T any] struct {
 
 // read sorts the records by what they say of the shipper at a place.
 func read(rec *timeline.Recording, shipper string) *run {
-	r := &run{header: rec.Header(), shipper: shipper, first: rec.Records[0], last: rec.Records[0], end: rec.End()}
+	r := &run{header: rec.Header(), shipper: shipper, first: rec.Records[0], last: rec.Records[0], end: rec.End(), series: seriesOf(rec)}
 	theirs := r.others(rec)
 	near, far := newSockets(theirs.inodes), map[string]*sockets{}
 	for _, k := range rec.Records {
@@ -67,6 +74,7 @@ func read(rec *timeline.Recording, shipper string) *run {
 			put(&r.acks, k, r.steady(k))
 		case k.Sockets != nil:
 			if k.Sockets.Of(shipper) {
+				near.boot(bootOf(r.header, k), k)
 				near.add(k, r.header.Ports, false)
 				r.looked.near.at, r.looked.near.n = k.Mono, k.N
 			}
@@ -77,6 +85,7 @@ func read(rec *timeline.Recording, shipper string) *run {
 					at = newSockets(nil)
 					far[receiver] = at
 				}
+				at.boot(bootOf(r.header, k), k)
 				at.add(k, r.header.Ports, true)
 				r.looked.far.at, r.looked.far.n = k.Mono, k.N
 			}
@@ -84,10 +93,15 @@ func read(rec *timeline.Recording, shipper string) *run {
 			put(&r.faults, k, k.Fault)
 		case k.Drops != nil:
 			put(&r.drops, k, k.Drops)
+		case k.Capture != nil:
+			put(&r.captures, k, k.Capture)
+		case k.Packets != nil:
+			put(&r.packets, k, k.Packets)
 		case k.Canary != nil:
 			put(&r.canary, k, k.Canary)
 		case k.Conntrack != nil:
 			put(&r.tracked, k, k.Conntrack)
+		case k.Event != nil && k.Event.Name == timeline.Script: // who quotes a log does so later
 		case k.Event != nil && !k.Event.Past && !theirs.names[k.Event.Name]:
 			put(&r.events, k, k.Event)
 		case k.Party != nil && !theirs.names[k.Party.Name]:
@@ -98,6 +112,12 @@ func read(rec *timeline.Recording, shipper string) *run {
 			put(&r.failures, k, k.Failure)
 		case k.Mark != nil && k.Mark.Drop != "":
 			put(&r.marks, k, k.Mark)
+		case k.Rule != nil && (k.Rule.Of(shipper) || r.role(k.Rule.At) != timeline.Shipper):
+			put(&r.rules, k, k.Rule)
+		case k.Track != nil && k.Track.Event.Entry != nil:
+			put(&r.notices, k, k.Track)
+		case k.Link != nil && (k.Link.Of(shipper) || r.role(k.Link.At) != timeline.Shipper):
+			put(&r.links, k, k.Link)
 		}
 	}
 	r.conns = near.conns

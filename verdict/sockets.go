@@ -60,6 +60,7 @@ type sockets struct {
 	not   map[uint32]bool    // inodes of sockets that are left out
 	out   map[flow.Flow]bool // what was left out: closed, it has no inode any more
 	conns []*conn
+	since string                // boot of the readings, where it is known
 	live  map[flow.Flow][]*conn // those of the last reading; a crowd is looked up, not searched
 }
 
@@ -98,6 +99,20 @@ func (s *sockets) add(k timeline.Record, ports flow.Ports, local bool) {
 			delete(s.live, f)
 		}
 	}
+}
+
+// boot tells of which boot the next reading is: no connection outlives one, though
+// another may look the same.
+func (s *sockets) boot(id string, k timeline.Record) {
+	if s.since != "" && id != s.since {
+		for _, list := range s.live {
+			for _, c := range list {
+				c.gone, c.goneN = k.Mono-k.Took, k.N
+			}
+		}
+		clear(s.live)
+	}
+	s.since = id
 }
 
 func (s *sockets) leftOut(sock sockstate.Socket) bool {

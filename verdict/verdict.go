@@ -40,7 +40,8 @@ type Verdict struct {
 	Stall      *Stall     `json:"stall,omitempty"`
 	Recovery   *Recovery  `json:"recovery,omitempty"`
 	Lag        *Lag       `json:"lag,omitempty"`
-	Ends       []End      `json:"ends,omitempty"` // what could still end the stall
+	Series     *Series    `json:"series,omitempty"` // of a series of snapshots
+	Ends       []End      `json:"ends,omitempty"`   // what could still end the stall
 	Gates      []Finding  `json:"gates,omitempty"`
 	Criteria   []Finding  `json:"criteria,omitempty"`
 	Findings   []Finding  `json:"findings,omitempty"`
@@ -63,12 +64,19 @@ type Finding struct {
 // Window is the time during which the path dropped packets.
 type Window struct {
 	Start time.Time `json:"start"`
-	// End is absent in a recording that was cut short before it.
+	// End is absent in a recording that was cut short before it, and where only the
+	// start is known.
 	End *time.Time `json:"end,omitempty"`
-	// Known says how: the fault's own record, marks, or inferred from the acks.
-	Known   string  `json:"known"`
-	Packets *uint64 `json:"packets,omitempty"` // really dropped, both ways
-	Bytes   *uint64 `json:"bytes,omitempty"`
+	// StartWithin and EndWithin are how much earlier it may have begun, and how much
+	// later it may have ended.
+	StartWithin time.Duration `json:"start_within_ns,omitempty"`
+	EndWithin   time.Duration `json:"end_within_ns,omitempty"`
+	// Known says how: the fault's own record, marks, packet filter rules, conntrack,
+	// or inferred from the acks.
+	Known   string   `json:"known"`
+	Rules   []string `json:"rules,omitempty"`   // of the packet filter, that made it
+	Packets *uint64  `json:"packets,omitempty"` // really dropped, both ways
+	Bytes   *uint64  `json:"bytes,omitempty"`
 }
 
 // Stall is the time without acknowledgement.
@@ -133,7 +141,13 @@ func (j *judge) decide() {
 		j.judgeStall()
 	}
 	j.judged()
+	j.tellPackets()
+	j.tellRestarts()
+	j.ruled()
+	j.forgotten()
+	j.linked()
 	j.lag()
+	j.tellSeries()
 	j.notes()
 }
 

@@ -21,6 +21,12 @@ func (j *judge) warn(rec *timeline.Recording) {
 	if first := rec.Records[0].N; first > 1 {
 		j.warnf("what is judged begins with record %d: the segments before were removed, or are more than is loaded", first)
 	}
+	if rec.Older > 0 && j.series.any() {
+		j.warnf("%s are more than is loaded", count(rec.Older, "older snapshot"))
+	}
+	if n := unended(rec); n > 0 {
+		j.warnf("%s without an end: killed, or cut off by a full disk", count(n, "snapshot"))
+	}
 	for _, s := range rec.Header().Merged {
 		if s.Offset != 0 && s.ClockError != nil {
 			j.warnf("the clock of host %s was joined by its wall clock, which was off by %s at most", s.Host, *s.ClockError)

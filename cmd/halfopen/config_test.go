@@ -56,7 +56,7 @@ func TestConfig(t *testing.T) {
 	if !slices.Equal(o.ports.set(), []uint16{5044, 24224}) || o.experiment != "mine" || o.evidence != defaultEvidence || !o.quiet || !slices.Equal(o.pids, []int{12}) {
 		t.Errorf("%+v", o)
 	}
-	if len(o.logs.specs) != 2 || o.logs.specs[0] != (logSpec{"filebeat", "/var/log/filebeat/*.ndjson"}) || o.logs.since.Minutes() != 10 {
+	if len(o.logs.specs) != 2 || o.logs.specs[0] != (logSpec{"filebeat", "", "/var/log/filebeat/*.ndjson"}) || o.logs.since.Minutes() != 10 {
 		t.Errorf("logs %+v", o.logs)
 	}
 	for line, want := range map[string]string{"upstream 10.0.0.1 timed out": "proxy-lost-upstream", "BOOM": "", "a boom": "own"} {

@@ -56,7 +56,7 @@ func TestDoctor(t *testing.T) {
 func TestDoctorAsOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	d := diagnosed(t, &syscall.Credential{Uid: nobody, Gid: nobody})
-	want := []string{"CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_NET_ADMIN", "CAP_SYSLOG", "connection tracking", "nf_tables with an owner"}
+	want := []string{"CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYSLOG", "connection tracking", "packet filter rules", "nf_tables with an owner"}
 	var lacks []string
 	for _, c := range d.Checks {
 		if !c.OK {
@@ -70,7 +70,7 @@ func TestDoctorAsOrdinaryUser(t *testing.T) {
 	cmd.Dir, cmd.Env = "/", []string{}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, _ := cmd.CombinedOutput()
-	for _, text := range []string{"NO  CAP_SYS_ADMIN", "yes inet_diag", "setcap cap_sys_admin,cap_sys_ptrace,cap_dac_read_search,cap_net_admin,cap_syslog=ep " + binary} {
+	for _, text := range []string{"NO  CAP_SYS_ADMIN", "yes inet_diag", "setcap cap_sys_admin,cap_sys_ptrace,cap_dac_read_search,cap_net_admin,cap_net_raw,cap_syslog=ep " + binary} {
 		if !bytes.Contains(out, []byte(text)) {
 			t.Errorf("%q is missing in\n%s", text, out)
 		}

@@ -92,7 +92,7 @@ func TestSnapshotOfFlood(t *testing.T) {
 	}
 	syns(t, ns, 24225, 0, 3)
 
-	cmd := exec.Command(binary, "snapshot", "--port", "24224", "--port", "24225", "--netns", path, "--over", "1h")
+	cmd := exec.Command(binary, "snapshot", "--evidence", t.TempDir(), "--port", "24224", "--port", "24225", "--netns", path, "--over", "1h")
 	var out strings.Builder
 	cmd.Stdout = &out
 	stderr, err := cmd.StderrPipe()

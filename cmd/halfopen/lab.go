@@ -32,6 +32,7 @@ type labOptions struct {
 	shipperCmd           string
 	receiverCmd          string
 	config               configFlag
+	capture              captureFlags
 	quiet, json          bool
 }
 
@@ -71,12 +72,15 @@ environment variables:
   ` + lab.EnvFilebeatYML + `    the same settings as a filebeat.yml
   ` + lab.EnvKeepalive + `       --keepalive: on or off
 
+` + captureHelp + `
+
 Exit codes: 0 recovered or not stalled, 1 error, 2 usage, 3 reproduced, 4 inconclusive.`,
 		Example: `  sudo halfopen lab                          # the half-open stall, about a minute
   sudo halfopen lab --shipper-timeout 30s    # Filebeat's own default: it recovers
   sudo halfopen lab --method none            # a healthy connection, for comparison
   sudo halfopen lab --method d               # behind a proxy that goes on acknowledging
   sudo halfopen lab --filebeat /usr/share/filebeat/bin/filebeat
+  sudo halfopen lab --method f-rst --capture # who sent the reset?
   sudo halfopen lab --matrix                 # every method and setting, in three minutes
   sudo halfopen lab --json --quiet | jq .verdict`,
 		Args: noArgs,
@@ -125,6 +129,7 @@ Exit codes: 0 recovered or not stalled, 1 error, 2 usage, 3 reproduced, 4 inconc
 	f.StringVar(&o.shipperCmd, "shipper-cmd", "", "run this shell command as the shipper")
 	f.StringVar(&o.receiverCmd, "receiver-cmd", "", "run this shell command as the receiver")
 	o.config.add(f)
+	o.capture.add(f)
 	f.BoolVar(&o.matrix, "matrix", false, "run every method against shippers with other timeouts and keepalive, side by side, and print a table; --method and --shipper-timeout narrow it")
 	f.BoolVar(&o.calm, "calm", false, "read everything more rarely")
 	f.Lookup("calm").Hidden = true
@@ -141,6 +146,9 @@ func (o labOptions) check() error {
 		return usageError{err}
 	}
 	if err := checkWays(o.ways); err != nil {
+		return err
+	}
+	if err := o.capture.check(); err != nil {
 		return err
 	}
 	switch {

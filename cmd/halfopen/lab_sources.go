@@ -71,6 +71,10 @@ func (x *experiment) sources() (sources []collect.Source, done func(), err error
 		&collect.Destroyed{At: timeline.Shipper, NS: x.bed.Shipper, Ports: ports, Canary: lab.CanaryAddr},
 		&collect.Destroyed{At: timeline.Receiver, NS: x.bed.Receiver, Ports: ports},
 		&collect.Conntrack{At: timeline.Router, Table: x.table, Every: x.every(conntrackEvery), Canary: lab.CanaryAddr},
+		&collect.Tracking{At: timeline.Router, Table: x.table, Canary: lab.CanaryAddr},
+		&collect.Rules{At: timeline.Router, NS: x.bed.Router, Ports: ports, Every: x.every(rulesEvery)},
+		&collect.Links{At: timeline.Router, NS: x.bed.Router, Ports: ports, Every: linksEvery, Table: x.table},
+		&collect.Links{At: timeline.Shipper, NS: x.bed.Shipper, Ports: ports, Every: linksEvery},
 		&collect.Stats{At: timeline.Shipper, Name: "filebeat", Client: filebeat, Every: statsEvery, Paths: []string{"/", "/stats"}, Onset: onset},
 		&collect.Stats{At: timeline.Receiver, Name: "logstash", Client: logstash, Every: statsEvery, Paths: []string{"/_node/stats"}, Onset: onset},
 		logs.log("filebeat", filepath.Join(x.dir, "filebeat.log"), ""),
@@ -89,6 +93,12 @@ func (x *experiment) sources() (sources []collect.Source, done func(), err error
 			&collect.Sockets{At: timeline.Router, NS: x.bed.Router, Ports: ports, Every: x.every(socketsEvery), Canary: lab.CanaryAddr},
 			logs.log("proxy", filepath.Join(x.dir, "proxy.log"), ""))
 	}
+	captures, closeCaptures, err := x.captures()
+	closers = append(closers, closeCaptures)
+	if err != nil {
+		return nil, done, err
+	}
+	sources = append(sources, captures...)
 	logs.from = logtail.FromNow // the kernel's past is not the experiment's
 	return append(sources, logs.begin(x.rec)...), done, nil
 }

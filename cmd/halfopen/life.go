@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
-
-	"github.com/prometheus/procfs"
 
 	"halfopen/beatstats"
 	"halfopen/collect"
@@ -30,11 +27,8 @@ func (s *subject) source(o recordOptions, all *collect.Namespaces, owners *colle
 	}
 }
 
-// lifeEvery is how often a process is looked for that no engine tells of.
-const lifeEvery = time.Second
-
 // watch tells of the subject's process and of its restarts: by the container, if
-// it is one; a bare process is gone for good when it ends.
+// it is one.
 func (s *subject) watch(ctx context.Context, each func(collect.Process)) error {
 	switch {
 	case s.container != "":
@@ -46,32 +40,7 @@ func (s *subject) watch(ctx context.Context, each func(collect.Process)) error {
 		<-ctx.Done()
 		return nil
 	}
-	each(collect.Process{PID: s.program.PID, Running: true, Command: s.program.Cmdline, Logs: s.logPaths(container.Container{})})
-	tick := time.NewTicker(lifeEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if !lives(s.program) {
-				each(collect.Process{PID: s.program.PID, Command: s.program.Cmdline})
-				<-ctx.Done()
-				return nil
-			}
-		}
-	}
-}
-
-// lives reports whether a process is still the one that was found: a zombie has
-// ended, and its number may be another's by now.
-func lives(p discover.Program) bool {
-	proc, err := procfs.NewProc(p.PID)
-	if err != nil {
-		return false
-	}
-	st, err := proc.Stat()
-	return err == nil && st.State != "Z" && st.State != "X" && (p.StartTime == 0 || st.Starttime == p.StartTime)
+	return s.watchBare(ctx, each)
 }
 
 // inside gives a path of the program's own files, below /proc/PID/root, for the
@@ -85,28 +54,37 @@ func (s *subject) inside(path string, pid int) string {
 
 // sources opens what is read of one life of the subject.
 func (s *subject) sources(p collect.Process, o recordOptions, all *collect.Namespaces, owners *collect.Owners, onset *collect.Onset, logged *collect.LoggedStats) ([]collect.Source, func(), error) {
-	path := s.path()
-	if p.PID != 0 {
-		path = fmt.Sprintf("/proc/%d/ns/net", p.PID)
+	if s.outside {
+		return s.outsideSources(o, owners), func() {}, nil
 	}
-	ns, err := netns.Open(path)
+	in := s.path()
+	if p.PID != 0 {
+		in = fmt.Sprintf("/proc/%d/ns/net", p.PID)
+	}
+	ns, err := netns.Open(in)
 	if err != nil {
 		return nil, nil, err
 	}
 	ports := o.ports.set()
-	shared, err := all.Share(ns, s.name, func(where collect.Where) []collect.Source {
-		return []collect.Source{
-			&collect.Sockets{At: s.name, Where: where, NS: ns, Ports: ports, Every: socketsEvery, Via: o.sockets, Owners: owners, Onset: onset},
-			&collect.Destroyed{At: s.name, Where: where, NS: ns, Ports: ports},
-			&collect.Kernel{At: s.name, Where: where, NS: ns, Every: kernelEvery},
-		}
-	})
+	path, closePath, err := o.openPathOf(ns)
 	if err != nil {
 		ns.Close()
 		return nil, nil, err
 	}
+	shared, err := all.Share(ns, s.name, func(where collect.Where) []collect.Source {
+		return append(append(path.sources(s.name, where), o.capture.at(s.name, where, ns, ports)...),
+			&collect.Sockets{At: s.name, Where: where, NS: ns, Ports: ports, Every: socketsEvery, Via: o.sockets, Owners: owners, Onset: onset},
+			&collect.Destroyed{At: s.name, Where: where, NS: ns, Ports: ports},
+			&collect.Kernel{At: s.name, Where: where, NS: ns, Every: kernelEvery},
+		)
+	})
+	if err != nil {
+		closePath()
+		ns.Close()
+		return nil, nil, err
+	}
 	sources := []collect.Source{shared}
-	done := func() { shared.Leave(); ns.Close() }
+	done := func() { shared.Leave(); closePath(); ns.Close() }
 	if len(s.program.Stats) > 0 {
 		endpoint := s.inside(s.program.Stats[0], p.PID)
 		client, err := beatstats.NewClient(ns, endpoint, statsEvery)
@@ -114,7 +92,7 @@ func (s *subject) sources(p collect.Process, o recordOptions, all *collect.Names
 			done()
 			return nil, nil, err
 		}
-		done = func() { client.Close(); shared.Leave(); ns.Close() }
+		done = func() { client.Close(); shared.Leave(); closePath(); ns.Close() }
 		sources = append(sources, &collect.Stats{At: s.name, Name: s.name, Client: client, Every: statsEvery, Paths: statsPaths(s.program.Kind), Log: logged, Onset: onset})
 	}
 	return sources, done, nil

@@ -162,7 +162,8 @@ func (c *cell) start(o labOptions) error {
 	c.cmd = exec.Command("/proc/self/exe", "lab", "--json", "--quiet", "--calm", "--evidence", c.dir, "--method", c.Method,
 		"--shipper-timeout", c.Timeout.String(), "--keepalive="+fmt.Sprint(c.Keepalive), "--tcp-retries2", fmt.Sprint(o.retries2),
 		"--idle", o.idle.String(), "--warm-up", o.warmUp.String(), "--drop-for", o.dropFor.String(), "--watch-for", o.watchFor.String(),
-		"--rate", fmt.Sprint(o.rate), "--pipelining", fmt.Sprint(o.pipelining), "--stats-shape", o.statsShape, "--filebeat", o.filebeat)
+		"--rate", fmt.Sprint(o.rate), "--pipelining", fmt.Sprint(o.pipelining), "--stats-shape", o.statsShape, "--filebeat", o.filebeat,
+		"--capture="+fmt.Sprint(o.capture.on), "--capture-size", o.capture.size, "--capture-keep", fmt.Sprint(o.capture.keep))
 	if err := os.MkdirAll(c.dir, 0o750); err != nil {
 		return fmt.Errorf("make evidence folder: %w; name another with --evidence", err)
 	}

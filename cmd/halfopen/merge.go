@@ -77,7 +77,7 @@ func openMerge(args []string) (*timeline.Merger, error) {
 		if err != nil {
 			return nil, err
 		}
-		paths = append(paths, path)
+		paths = append(paths, timeline.Parts(path)...)
 	}
 	m, err := timeline.Merge(paths)
 	if err != nil {

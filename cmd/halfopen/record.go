@@ -27,10 +27,13 @@ type recordOptions struct {
 	logs                 logFlags
 	config               configFlag
 	sockets              string
+	account              bool
 	lasts                time.Duration
 	limits               limitFlags
+	capture              captureFlags
 	beside               beside
 	quiet, json          bool
+	once                 bool // a snapshot
 }
 
 func newRecord() *cobra.Command {
@@ -41,7 +44,11 @@ func newRecord() *cobra.Command {
 		Long: `record finds Filebeat, Logstash, Fluentd, Fluent Bit and Vector on this host by itself, with
 their network namespaces, connections, counters and logs, says what it found, and records
 them until Ctrl-C or --for is over. It follows a container over its restarts. It changes
-nothing.
+nothing, unless --conntrack-accounting asks for it.
+
+It also watches the packet filter, connection tracking and interfaces of their namespaces and
+of the host, which forwards a container's packets: a rule that a script of yours adds and
+removes is a known cut, without a mark.
 
 What it should watch can be named instead: --pid, --container and --netns repeat, so that a
 shipper and its receiver stand side by side in one recording.
@@ -58,13 +65,17 @@ rights are missing here and what each would add.
 A recording of weeks is cut into segments (--max-size) that are compressed when they are
 closed; --keep bounds what stays.
 
+` + captureHelp + `
+
 ` + exitHelp,
 		Example: `  sudo halfopen record                                    # whatever ships logs here
   sudo halfopen record --container filebeat --container logstash --for 10m
   sudo halfopen record -- ./experiment.sh                 # which may call "halfopen mark --drop-start"
   sudo halfopen record --keep 14d/2G                      # for weeks
+  sudo halfopen record --capture --container filebeat --container logstash    # who resets us?
   sudo halfopen record --pid 1234 --port 24224 --stats 127.0.0.1:24220
   sudo halfopen record --log 'filebeat=/var/log/filebeat/*.ndjson' --log journal:logstash.service
+  sudo halfopen record --log filebeat=/tmp/filebeat.log --log-lines all --for 1m    # all that it holds
   sudo halfopen record --config /etc/halfopen.yml --resume`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -89,6 +100,19 @@ closed; --keep bounds what stays.
 }
 
 func (o *recordOptions) add(f *pflag.FlagSet) {
+	o.addPlaces(f)
+	f.StringVar(&o.sockets, "sockets", collect.Auto, "how sockets are read: diag (inet_diag), procfs (/proc/net/tcp), auto")
+	f.BoolVar(&o.account, "conntrack-accounting", false, "have conntrack count the traffic of connections that begin meanwhile, and keep their times; undone at the end")
+	f.DurationVar(&o.lasts, "for", 0, "stop after so long; 0s: at Ctrl-C")
+	o.limits.add(f)
+	o.capture.add(f)
+	o.beside.add(f)
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
+	f.BoolVar(&o.json, "json", false, "print the verdict as JSON")
+}
+
+// addPlaces adds the options that say what is watched, and where it is kept.
+func (o *recordOptions) addPlaces(f *pflag.FlagSet) {
 	f.StringVar(&o.evidence, "evidence", defaultEvidence, "folder for the recording")
 	f.StringVar(&o.experiment, "experiment", "halfopen-nat", "first part of the names of all files")
 	f.Var(&o.ports, "port", "port of the connections; repeats")
@@ -99,19 +123,10 @@ func (o *recordOptions) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.stats, "stats", nil, "endpoint of the counters, where it is not found; one for each place, in order")
 	o.logs.add(f)
 	o.config.add(f)
-	f.StringVar(&o.sockets, "sockets", collect.Auto, "how sockets are read: diag (inet_diag), procfs (/proc/net/tcp), auto")
-	f.DurationVar(&o.lasts, "for", 0, "stop after so long; 0s: at Ctrl-C")
-	o.limits.add(f)
-	o.beside.add(f)
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
-	f.BoolVar(&o.json, "json", false, "print the verdict as JSON")
 }
 
 func (o *recordOptions) check() error {
-	if err := timeline.CheckExperiment(o.experiment); err != nil {
-		return usageError{err}
-	}
-	if err := o.limits.check(); err != nil {
+	if err := errors.Join(o.limits.check(), o.capture.check()); err != nil {
 		return err
 	}
 	if o.lasts < 0 {
@@ -119,6 +134,14 @@ func (o *recordOptions) check() error {
 	}
 	if o.sockets != collect.Auto && o.sockets != collect.Diag && o.sockets != collect.Procfs {
 		return usage("--sockets %q: want auto, diag or procfs", o.sockets)
+	}
+	return o.checkPlaces()
+}
+
+// checkPlaces checks what addPlaces adds.
+func (o *recordOptions) checkPlaces() error {
+	if err := timeline.CheckExperiment(o.experiment); err != nil {
+		return usageError{err}
 	}
 	for _, s := range o.stats {
 		if _, err := beatstats.ParseEndpoint(s); err != nil {
@@ -134,18 +157,13 @@ func (o *recordOptions) check() error {
 }
 
 func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) error {
-	if err := o.logs.require(ctx); err != nil {
-		return err
+	if o.account {
+		if err := sweepFaults(stderr); err != nil {
+			return err
+		}
 	}
-	subjects, skipped, err := findSubjects(ctx, o)
+	subjects, skipped, err := o.find(ctx)
 	if err != nil {
-		return err
-	}
-	o.ports.ports = portsOf(o, subjects)
-	if n := len(o.stats); n > len(subjects) {
-		return usage("--stats goes with the places in order: %d are given, for %d places", n, len(subjects))
-	}
-	if err := o.logs.share(subjects); err != nil {
 		return err
 	}
 	for _, why := range skipped {
@@ -161,34 +179,37 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 		fmt.Fprintf(stderr, "sockets are watched on ports %s, at either end\n", o.ports.String())
 		fmt.Fprintln(stderr, "to watch something else: --pid, --container, --netns, --port, --stats, --log")
 	}
+	if err := o.capture.require(subjects, o.ports.set()); err != nil {
+		return err
+	}
 	logs, err := o.logs.plan(o.evidence, o.config.matcher)
 	if err != nil {
 		return err
 	}
 	show := newDisplay(stderr, o.quiet)
-	rec, err := collect.Open(o.evidence, recordHeader(o, subjects), show.observe)
+	ways, closeWays := o.openAround(subjects)
+	defer closeWays()
+	places := recordPlaces(subjects)
+	for _, w := range ways {
+		places = append(places, w.place)
+	}
+	rec, err := collect.Open(o.evidence, recordHeader(o, places), show.observe)
 	if err != nil {
 		return err
 	}
 	rec.Limit(o.limits.limits)
 	o.config.keep(rec)
-	var programs []discover.Program
-	for _, s := range subjects {
-		programs = append(programs, s.program)
-	}
-	pipelines := pipelinesOf(programs)
-	for _, s := range subjects {
-		if cfg := s.program.Settings; cfg != nil {
-			timeout := cfg.OutputTimeout()
-			rec.Append(0, timeline.Body{Settings: &timeline.Settings{Name: s.name, File: s.program.Config, Timeout: &timeout, Findings: beatstats.LintContext(*cfg, facing(lintEnvironment("the place of "+s.name, s.place.Sysctls), *cfg, pipelines))}})
-		}
-	}
+	keepSettings(rec, subjects)
 	owners := collect.NewOwners(discover.Redact)
 	onset := collect.NewOnset()
-	sources := []collect.Source{collect.Clock{Every: time.Second}, owners, onset, show}
+	sources := append(o.capture.begin(places), collect.Clock{Every: time.Second}, owners, onset, show)
 	all := collect.NewNamespaces(recordPlaces(subjects))
 	for _, s := range subjects {
 		sources = append(sources, s.source(o, all, owners, onset, logs))
+	}
+	for _, w := range ways {
+		sources = append(sources, w.sources(w.place.Name, nil)...)
+		sources = append(sources, o.capture.at(w.place.Name, nil, w.ns, o.ports.set())...)
 	}
 	sources = append(sources, logs.begin(rec)...)
 	show.watch(o.lasts)
@@ -204,7 +225,7 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 		if o.json {
 			out = stderr
 		}
-		return o.beside.run(ctx, rec, socket, out, stderr)
+		return o.beside.run(ctx, rec, logs, socket, out, stderr)
 	}, append(sources, marks...)...)
 	if o.lasts == 0 && o.beside.args == nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = nil // Ctrl-C is how a recording without --for ends
@@ -221,9 +242,9 @@ func lastsFor(ctx context.Context, d time.Duration) error {
 	return context.Cause(ctx)
 }
 
-func recordHeader(o recordOptions, subjects []*subject) timeline.Header {
+func recordHeader(o recordOptions, places []timeline.Place) timeline.Header {
 	return timeline.Header{
-		Tool: "halfopen " + version, Experiment: o.experiment, Command: discover.Redact(os.Args), Ports: o.ports.set(), Places: recordPlaces(subjects),
+		Tool: "halfopen " + version, Experiment: o.experiment, Command: discover.Redact(os.Args), Ports: o.ports.set(), Places: places,
 	}
 }
 

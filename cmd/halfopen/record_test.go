@@ -45,7 +45,7 @@ func TestRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	places := rec.Header().Places
-	if len(places) != 2 || places[0].NetNS == places[1].NetNS || places[0].Role != timeline.Shipper || places[1].Role != timeline.Receiver {
+	if len(places) < 3 || places[2].Role != timeline.Router || places[0].NetNS == places[1].NetNS || places[0].Role != timeline.Shipper || places[1].Role != timeline.Receiver {
 		t.Fatalf("places %+v", places)
 	}
 	for i, pid := range []int{shipper, receiver} {

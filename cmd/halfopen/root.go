@@ -84,7 +84,7 @@ connection is half-open, and why; and leaves evidence.
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newDoctor(), newDrop(), newLab(), newLint(), newMark(), newMerge(), newRecord(), newSnapshot(), newVerdict(), newVerify(), newParty("lab-shipper"), newParty("lab-receiver"), newParty("lab-proxy"), newGuard())
+	root.AddCommand(newCheck(), newDoctor(), newDrop(), newLab(), newLint(), newMark(), newMerge(), newRecord(), newSnapshot(), newVerdict(), newVerify(), newParty("lab-shipper"), newParty("lab-receiver"), newParty("lab-proxy"), newGuard())
 	return root
 }
 

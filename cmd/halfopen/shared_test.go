@@ -186,7 +186,7 @@ func TestRecordOneNamespace(t *testing.T) {
 	v, rec := recorded(t, shipper, receiver)
 	judged(t, v, rec, "127.0.0.1")
 	places := rec.Header().Places
-	if len(places) != 2 || places[0].NetNS != places[1].NetNS || places[0].Role != timeline.Shipper || places[1].Role != timeline.Receiver {
+	if len(places) < 3 || places[2].Role != timeline.Router || places[0].NetNS != places[1].NetNS || places[0].Role != timeline.Shipper || places[1].Role != timeline.Receiver {
 		t.Fatalf("places %+v", places)
 	}
 	counters, owners := map[string]int{}, map[int]bool{}

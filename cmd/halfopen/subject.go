@@ -28,14 +28,24 @@ type subject struct {
 	logs      []string       // those that --log names for it
 	copies    []string       // the names of the logs' copies, once they are followed
 	place     timeline.Place // as far as it could be looked into at the start
+	outside   bool           // it may not be entered, and its tables are read through its process
 }
 
 // findSubjects is what the options name; without any, what is found on the host
 // and may be watched. Skipped says what was found and may not.
-func findSubjects(ctx context.Context, o recordOptions) (list []*subject, skipped []string, err error) {
-	containers, err := findNamed(ctx, o)
+func findSubjects(ctx context.Context, o recordOptions) (in []*subject, skipped []string, err error) {
+	list, named, err := chooseSubjects(ctx, o)
 	if err != nil {
 		return nil, nil, err
+	}
+	return enterable(list, named)
+}
+
+// chooseSubjects is findSubjects before any of their places was looked into.
+func chooseSubjects(ctx context.Context, o recordOptions) (list []*subject, named bool, err error) {
+	containers, err := findNamed(ctx, o)
+	if err != nil {
+		return nil, false, err
 	}
 	wanted := slices.Clone(o.pids)
 	for _, c := range containers {
@@ -51,17 +61,20 @@ func findSubjects(ctx context.Context, o recordOptions) (list []*subject, skippe
 	for _, path := range o.netns {
 		list = append(list, &subject{netns: path, program: discover.Program{Kind: discover.Unknown, Role: discover.Shipper, Why: []string{"named by --netns " + path}}})
 	}
-	named := len(list) > 0
+	named = len(list) > 0
 	if !named {
 		list = found(programs)
 	}
+	if o.once && !named { // the same place has the same name in each snapshot
+		slices.SortStableFunc(list, func(a, b *subject) int { return cmp.Compare(a.program.PID, b.program.PID) })
+	}
 	if len(list) == 0 {
-		return nil, nil, nothingFound(findErr, o)
+		return nil, false, nothingFound(findErr, o)
 	}
 	for i, s := range list {
 		s.complete(o, i, list[:i])
 	}
-	return enterable(list, named)
+	return list, named, nil
 }
 
 // findNamed gives the containers that are named. It refuses what can't be
@@ -119,15 +132,23 @@ func found(programs []discover.Program) (list []*subject) {
 	return list
 }
 
+// nothingFoundError is that of a search that found nothing.
+type nothingFoundError struct{ error }
+
+func (e nothingFoundError) Unwrap() error { return e.error }
+
 func nothingFound(err error, o recordOptions) error {
+	if err != nil && !errors.Is(err, discover.ErrHidden) {
+		return err
+	}
 	if err != nil {
-		return fmt.Errorf("%w; name what to watch with --pid, --container or --netns", err)
+		return nothingFoundError{fmt.Errorf("%w; name what to watch with --pid, --container or --netns", err)}
 	}
 	ports := o.ports.asked()
 	if ports == nil {
 		ports = discover.DefaultPorts
 	}
-	return fmt.Errorf("no program that ships logs was found on this host, and nothing with a connection to port %v: name what to watch with --pid, --container or --netns, or another --port", ports)
+	return nothingFoundError{fmt.Errorf("no program that ships logs (Filebeat, Logstash, Fluentd, Fluent Bit, Vector) was found on this host, and nothing with a connection to port %v: name what to watch with --pid, --container or --netns, or another --port", ports)}
 }
 
 // enterable looks into the place of each subject. Named means required; of what

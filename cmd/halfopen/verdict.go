@@ -22,7 +22,8 @@ what was written when the recording was made, unless the recording was changed o
 version judges better.
 
 RECORDING is a folder (its newest recording), a prefix, or any file of the recording;
-./evidence if it is left out.
+./evidence if it is left out. Where the newest recording is a snapshot, the whole series of
+snapshots is judged as one; one of them alone is named by its own prefix.
 
 ` + exitHelp,
 		Example: `  halfopen verdict

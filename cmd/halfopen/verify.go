@@ -15,7 +15,8 @@ func newVerify() *cobra.Command {
 		Use:   "verify [RECORDING]",
 		Short: "Check that a recording is whole and unchanged",
 		Long: `verify reads every record of a recording and checks its checksum, its number and its
-clock, and every file against the recording's manifest; of one in several segments, all.
+clock, and every file against the recording's manifest; of one in several segments, and of
+a series of snapshots, all.
 It says what is missing, what was changed, and which losses the recorder itself told of.
 Nothing is executed.
 
@@ -51,7 +52,9 @@ Exit code 0: whole. 1: not whole, or not a recording.`,
 
 func describe(c timeline.Check) string {
 	out := fmt.Sprintf("%s\n%d records", c.Path, c.Records)
-	if c.Segments > 1 {
+	if c.Snapshots > 0 {
+		out += fmt.Sprintf(" in %d snapshots", c.Snapshots)
+	} else if c.Segments > 1 {
 		out += fmt.Sprintf(" in %d segments", c.Segments)
 	}
 	switch {
@@ -87,6 +90,9 @@ func describe(c timeline.Check) string {
 	}
 	for _, b := range c.FilesBad {
 		out += "file: " + b + "\n"
+	}
+	for _, p := range c.Parts {
+		out += "\n" + describe(p)
 	}
 	if c.Whole() {
 		out += "whole\n"

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"halfopen/timeline"
+)
+
+// A process that its supervisor starts anew is followed, and its end and its new
+// beginning are recorded; another with the same command that ran all the time is not
+// taken for it.
+func TestRecordBareRestart(t *testing.T) {
+	t.Parallel()
+	start := func() *exec.Cmd {
+		cmd := exec.Command("sleep", fmt.Sprintf("%d.5", 70_000+syscall.Getpid()%10_000))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		return cmd
+	}
+	start() // the twin
+	first := start()
+	dir := filepath.Join(t.TempDir(), "evidence")
+	rec := exec.Command(binary, "record", "--quiet", "--evidence", dir, "--pid", strconv.Itoa(first.Process.Pid))
+	if err := rec.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rec.Process.Kill(); rec.Wait() })
+	told := func(change string, pid int) {
+		t.Helper()
+		said := false
+		until(20*time.Second, func() bool {
+			if path, err := timeline.Find(dir); err == nil {
+				all, err := timeline.Load(path)
+				said = err == nil && slices.ContainsFunc(all.Records, func(k timeline.Record) bool {
+					return k.Party != nil && k.Party.Change == change && k.Party.PID == pid
+				})
+			}
+			return said
+		})
+		if !said {
+			t.Fatalf("process %d was never told to have %s", pid, change)
+		}
+	}
+	told(timeline.Started, first.Process.Pid)
+	first.Process.Kill()
+	first.Wait()
+	told(timeline.Exited, first.Process.Pid)
+	second := start()
+	told(timeline.Started, second.Process.Pid)
+	if err := rec.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	rec.Wait()
+	if code := rec.ProcessState.ExitCode(); code != exitInconclusive {
+		t.Errorf("exit code %d, want %d: nothing was ever delivered", code, exitInconclusive)
+	}
+}

@@ -1,0 +1,166 @@
+package verdict
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"halfopen/flow"
+	"halfopen/middlebox"
+	"halfopen/timeline"
+)
+
+// ruling is a packet filter rule in a film.
+type ruling struct {
+	from, to int // seconds; to 0: it stays
+	rule     middlebox.Rule
+	counts   uint64        // packets by its end, where it counts
+	within   time.Duration // of a table that is compared
+	before   bool          // it stood when the recording began, and is loaded anew at from
+}
+
+// byPort is what an experimenter's rule asks for.
+var byPort = middlebox.Rule{Family: "ip", Table: "filter", Chain: "FORWARD", Handle: 7, Drops: true, Protocol: "tcp", Ports: flow.NewPorts(5044), Text: "tcp dport 5044 counter drop"}
+
+func counting(r middlebox.Rule) middlebox.Rule {
+	r.Packets, r.Bytes = new(uint64), new(uint64)
+	return r
+}
+
+func but(r middlebox.Rule, change func(*middlebox.Rule)) middlebox.Rule {
+	change(&r)
+	return r
+}
+
+// film records the rule's coming and going.
+func (u ruling) film(m *shoot) {
+	tell := func(kind middlebox.EventKind, n uint64) {
+		r := u.rule
+		if r.Packets != nil {
+			r.Packets, r.Bytes = new(n), new(n*60)
+		}
+		m.add(timeline.Body{Rule: &timeline.Rule{At: "host", Change: middlebox.RuleChange{Kind: kind, Within: u.within, By: "iptables", PID: 4711, Rule: &r}}})
+		m.rec.Records[len(m.rec.Records)-1].Took = u.within
+	}
+	switch {
+	case m.second == 0 && u.before:
+		tell(middlebox.Present, 3)
+	case m.second == u.from && u.before:
+		tell(middlebox.Destroy, 3)
+		u.rule.Handle++
+		tell(middlebox.New, 0)
+	case m.second == u.from:
+		tell(middlebox.New, 0)
+	case m.second == u.from+1 && u.counts > 0:
+		tell(middlebox.Counted, 1)
+	case m.second == u.to && u.to > 0:
+		tell(middlebox.Destroy, u.counts)
+	}
+}
+
+// pathScenario is a scenario with the window that the path's witnesses tell of.
+type pathScenario struct {
+	scenario
+	window []int // seconds of its start and end; none: no window, or not by rules
+	known  string
+	warns  string
+	never  string // rule of a finding that there must not be
+}
+
+func cutByRule(u ruling, f film) film {
+	f.path = u.film
+	return f
+}
+
+var pathScenarios = []pathScenario{
+	{scenario: scenario{name: "a rule by hand", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "a rule by hand, compared", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort), counts: 9, within: 250 * time.Millisecond}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "a rule by hand that does not count", film: cutByRule(ruling{from: 10, to: 20, rule: byPort}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "a rule without ports", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Ports, r.Protocol = nil, "" }), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "a rule for the receiver's address", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Addrs = []netip.Prefix{netip.PrefixFrom(receiver.Addr(), 24)} }), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "a rule by hand, and it goes on", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort), counts: 9}, film{seconds: 70, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 22})}), verdict: Recovered, by: ByResume}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "a rule that stays", film: cutByRule(ruling{from: 10, rule: counting(byPort), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10}, known: byRules},
+	{scenario: scenario{name: "a rule and marks", film: cutByRule(ruling{from: 11, to: 19, rule: counting(byPort), counts: 9}, film{seconds: 70, marks: []int{10, 20}, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byMarks},
+
+	{scenario: scenario{name: "a rule that met nothing", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort)}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}, warns: "not known to have met"},
+	{scenario: scenario{name: "a rule about another port", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Ports = flow.NewPorts(80) }), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
+	{scenario: scenario{name: "a rule about another host", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Addrs = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")} }), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
+	{scenario: scenario{name: "a rule for others while acks move", film: cutByRule(ruling{from: 10, to: 40, rule: counting(byPort), counts: 9}, film{ships: one(phase{})}), verdict: NotStalled}, warns: "it counted 9 packets"},
+	{scenario: scenario{name: "a rule that drops some, at random", film: cutByRule(ruling{from: 10, to: 50, rule: counting(byPort), counts: 9}, film{ships: one(phase{}, phase{at: 10, loss: 0.5})}), verdict: NotStalled}, warns: "not known to have met"},
+	{scenario: scenario{name: "a rule while nothing waits", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort), counts: 1}, film{ships: one(phase{}, phase{at: 8, rate: -1})}), verdict: NotStalled}, warns: "it counted 1 packet"},
+	{scenario: scenario{name: "a firewall loaded anew", film: cutByRule(ruling{from: 10, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Ports = nil }), counts: 9, before: true}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
+	{scenario: scenario{name: "a rule of before, loaded anew", film: cutByRule(ruling{from: 10, rule: counting(byPort), counts: 9, before: true}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"packet filter before"}}},
+
+	{scenario: scenario{name: "forgotten by the router", film: film{far: true, forget: []int{9, 100}, ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"forgotten by the path"}}, window: []int{9}, known: byTrack},
+	{scenario: scenario{name: "forgotten by the router, as its kernel told", film: film{far: true, forget: []int{9, 100}, path: lets(9), ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"forgotten by the path"}}, window: []int{9}, known: byTrack},
+	{scenario: scenario{name: "forgotten by the router while idle", film: film{far: true, forget: []int{9, 100}, ships: one(phase{}, phase{at: 5, rate: -1})}, verdict: NotStalled, findings: []string{"forgotten by the path"}}},
+	{scenario: scenario{name: "forgotten and known again", film: film{far: true, forget: []int{9, 12}, ships: one(phase{})}, verdict: NotStalled}, never: "forgotten by the path"},
+	{scenario: scenario{name: "forgotten with its end", film: film{far: true, ships: one(phase{}, phase{at: 20, fresh: true}, phase{at: 40, fresh: true})}, verdict: NotStalled}, never: "forgotten by the path"},
+
+	{scenario: scenario{name: "a link that went down", film: film{path: linkDown(10, 25), ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"link"}}},
+	{scenario: scenario{name: "a queue that drops", film: film{path: queueDrops(10), ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"link drops"}}},
+}
+
+func init() {
+	for _, p := range pathScenarios {
+		scenarios = append(scenarios, p.scenario)
+	}
+}
+
+// lets is the kernel's notice that it let go of the first connection's entry.
+func lets(at int) func(*shoot) {
+	return func(m *shoot) {
+		if m.second == at {
+			e, _ := entryOf(m.crews[0].at[0])
+			m.add(timeline.Body{Track: &timeline.Track{At: "router", Event: middlebox.Event{Kind: middlebox.Destroy, Entry: &e}}})
+		}
+	}
+}
+
+func linkDown(from, to int) func(*shoot) {
+	return func(m *shoot) {
+		if state := map[int]string{0: "up", from: "down", to: "up"}[m.second]; state != "" {
+			m.add(timeline.Body{Link: &timeline.Link{At: "filebeat", Link: middlebox.Link{Name: "eth0", Index: 2, State: state, Toward: []netip.Addr{receiver.Addr()}}}})
+		}
+	}
+}
+
+func queueDrops(from int) func(*shoot) {
+	return func(m *shoot) {
+		m.add(timeline.Body{Link: &timeline.Link{At: "filebeat", Link: middlebox.Link{Name: "eth0", Index: 2, State: "up", RxDropped: new(uint64), Queues: []middlebox.Queue{{Kind: "netem", Handle: "8001:0", Drops: uint32(max(0, m.second-from))}}}}})
+	}
+}
+
+// The window is where the path's witnesses say, and nowhere else.
+func TestPathWindows(t *testing.T) {
+	for _, p := range pathScenarios {
+		t.Run(p.name, func(t *testing.T) {
+			v := Judge(p.film.roll(), Defaults())
+			warned := slices.ContainsFunc(v.Warnings, func(w string) bool { return p.warns != "" && strings.Contains(w, p.warns) })
+			if warned != (p.warns != "") {
+				t.Errorf("warnings %q, want one with %q", v.Warnings, p.warns)
+			}
+			if slices.ContainsFunc(v.Findings, func(f Finding) bool { return f.Rule == p.never }) {
+				t.Errorf("findings %+v, want none of %q", v.Findings, p.never)
+			}
+			w := v.Window
+			if p.window == nil {
+				if w != nil && (w.Known == byRules || w.Known == byTrack) {
+					t.Errorf("window %+v, want none", w)
+				}
+				return
+			}
+			if w == nil || w.Known != p.known {
+				t.Fatalf("window %+v, want one by %s; %s", w, p.known, v.Summary)
+			}
+			near := func(got time.Time, second int) bool {
+				return got.Sub(filmBegan.Add(time.Duration(second)*time.Second)).Abs() < 300*time.Millisecond
+			}
+			if !near(w.Start, p.window[0]) || (w.End == nil) != (len(p.window) == 1) || w.End != nil && !near(*w.End, p.window[1]) {
+				t.Errorf("window from %s to %v, want %v s after %s", w.Start, w.End, p.window, filmBegan)
+			}
+		})
+	}
+}
