@@ -189,13 +189,14 @@ func (w *capturing) take(p capture.Packet) {
 	w.To.lose(w.rec, w.To.ring.Write(w.At, p))
 }
 
-// drain takes what had come by the end: until no packet comes for a while, or on a
-// link where they never stop, for so long.
+// When what had come by the end is taken: no packet comes for a while, or on a link
+// where they never stop, so much time is over.
 const (
 	drainFor  = 10 * time.Millisecond
 	drainMost = 500 * time.Millisecond
 )
 
+// drain takes what the kernel kept.
 func (w *capturing) drain() error {
 	for end := time.Now(); time.Since(end) < drainMost; {
 		p, err := w.sock.Read(time.Now().Add(drainFor))
