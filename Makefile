@@ -23,11 +23,13 @@ lint:
 # Against rivals, among up to 90,000 sockets: eleven turns of each; the recorder, and 100 endpoints scraped, for eleven seconds each.
 bench:
 	$(GO) test -count=1 -run '^$$' -bench '^Benchmark(Rivals|Recorder|Sample|Scrapes|Tail)$$' -benchtime 11x ./beatstats ./logtail ./sockstate ./collect
+	$(GO) test -count=1 -run '^$$' -bench '^BenchmarkDetect$$' -benchtime 3x ./cmd/halfopen
 	$(MAKE) bench-filebeat
 
-# Following a log against the real Filebeat bringing it to its file output; part of bench.
+# Following a log of 1 GiB against the real Filebeat bringing it to its file output; part of bench.
+LINES ?= 5368709
 bench-filebeat:
-	cd e2e && $(GO) test -count=1 -run '^$$' -bench '^BenchmarkFilebeat$$' -benchtime 1x -timeout 20m .
+	cd e2e && $(GO) test -count=1 -run '^$$' -bench '^BenchmarkFilebeat$$' -benchtime 1x -timeout 20m . -bench-lines $(LINES)
 
 # What takes long: recorders killed thousands of times; the tail against a random writer, 100,000 operations of each kind,
 # which overwrites the kernel's log, too.

@@ -22,11 +22,10 @@ type Conntrack struct {
 	Canary netip.Addr // whose entries are left out
 	// Most is how long one record of unchanged readings stands for; 0: a second.
 	Most time.Duration
+	// Share bounds what the readings cost: after one, so many times its length passes
+	// until the next. The kernel's walk takes 10 ms, of a busy router 40 ms. 0: it may.
+	Share time.Duration
 }
-
-// readShare bounds what the readings cost: after one, so many times its length
-// passes until the next. The table of a busy router takes 40 ms.
-const readShare = 50
 
 // Run reads until ctx ends. Where the kernel tracks nothing there are no records.
 func (c *Conntrack) Run(ctx context.Context, rec *Recorder) error {
@@ -43,7 +42,7 @@ func (c *Conntrack) Run(ctx context.Context, rec *Recorder) error {
 			return
 		}
 		entries, err := c.Table.List()
-		rest = clock.Mono() + readShare*(clock.Mono()-began)
+		rest = clock.Mono() + c.Share*(clock.Mono()-began)
 		switch {
 		case errors.Is(err, os.ErrNotExist): // the kernel does not track, or not yet
 			return

@@ -26,6 +26,9 @@ func (c *Conntrack) List() ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("count conntrack entries: %w", err)
 	}
+	if n == 0 {
+		return nil, nil // the kernel would walk all of its 262144 buckets
+	}
 	if n > fewEntries*len(c.ports) {
 		entries, filtered, err := c.list(byPort(c.ports))
 		if err != nil || filtered {

@@ -19,6 +19,7 @@ const (
 	trackEvery = time.Second            // entries of conntrack
 	linksEvery = time.Second            // errors and drops
 	trackMost  = 10 * time.Second       // that one record of unchanged entries stands for
+	trackShare = 100                    // of a core: a hundredth at most
 )
 
 // pathOf reads what a namespace does with the packets that pass it.
@@ -50,7 +51,7 @@ func (p pathOf) sources(at string, where collect.Where) []collect.Source {
 	}
 	return append(list,
 		&collect.Rules{At: at, Where: where, NS: p.ns, Ports: p.ports, Every: rulesEvery},
-		&collect.Conntrack{At: at, Where: where, Table: p.table, Every: trackEvery, Most: trackMost},
+		&collect.Conntrack{At: at, Where: where, Table: p.table, Every: trackEvery, Most: trackMost, Share: trackShare},
 		&collect.Tracking{At: at, Where: where, Table: p.table},
 		links,
 	)
