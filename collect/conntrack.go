@@ -47,8 +47,7 @@ func (c *Conntrack) Run(ctx context.Context, rec *Recorder) error {
 		case errors.Is(err, os.ErrNotExist): // the kernel does not track, or not yet
 			return
 		case errors.Is(err, os.ErrPermission):
-			denied = true
-			rec.lacks("the connection tracking of "+c.At+" is not read", "CAP_NET_ADMIN", "what its NAT makes of a connection would be recorded, and when it forgets one")
+			denied = true // as Tracking tells
 			return
 		case err != nil:
 			rec.Fail("conntrack of "+c.At, clock.Mono()-began, err)
@@ -80,7 +79,7 @@ type Tracking struct {
 	Canary netip.Addr // whose entries are left out
 }
 
-// Run watches until ctx ends. What is wanting, Conntrack tells.
+// Run watches until ctx ends.
 func (t *Tracking) Run(ctx context.Context, rec *Recorder) error {
 	source := "conntrack events of " + t.At
 	b := burst{source: source}
@@ -95,7 +94,11 @@ func (t *Tracking) Run(ctx context.Context, rec *Recorder) error {
 		}
 	})
 	b.flush(rec)
-	if err != nil && ctx.Err() == nil && !errors.Is(err, os.ErrPermission) {
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.Is(err, os.ErrPermission):
+		rec.lacks("the connection tracking of "+t.At+" is not read", "CAP_NET_ADMIN", "what its NAT makes of a connection would be recorded, and when it forgets one")
+	default:
 		rec.Fail(source, 0, err)
 	}
 	return nil

@@ -3,6 +3,7 @@ package middlebox
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -18,9 +19,10 @@ var ErrGone = errors.New("conntrack entry is gone")
 // Conntrack reads and deletes the entries of one namespace that have a watched
 // port. Its methods may be called concurrently.
 type Conntrack struct {
-	ns    *netns.NS
-	ports flow.Ports
-	conn  *netlink.Conn
+	ns     *netns.NS
+	ports  flow.Ports
+	conn   *netlink.Conn
+	closed atomic.Bool
 }
 
 // OpenConntrack opens the connection tracking of a namespace, which must stay
@@ -35,7 +37,10 @@ func OpenConntrack(ns *netns.NS, ports flow.Ports) (*Conntrack, error) {
 }
 
 // Close ends the use of List and Delete.
-func (c *Conntrack) Close() error { return c.conn.Close() }
+func (c *Conntrack) Close() error {
+	c.closed.Store(true)
+	return c.conn.Close()
+}
 
 // Delete makes the kernel forget one entry of a List or an event; with its id,
 // so that a newer entry of the same connection is spared. If the entry is no

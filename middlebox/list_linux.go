@@ -22,6 +22,9 @@ const fewEntries = 8000
 // List returns the TCP entries any of whose four ports is watched. It is not a
 // picture of one moment: the kernel walks its table, which goes on changing.
 func (c *Conntrack) List() ([]Entry, error) {
+	if c.closed.Load() {
+		return nil, fmt.Errorf("list conntrack entries: %w", os.ErrClosed)
+	}
 	n, err := c.count()
 	if err != nil {
 		return nil, fmt.Errorf("count conntrack entries: %w", err)

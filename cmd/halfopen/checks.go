@@ -162,7 +162,11 @@ func tryConntrack(ports flow.Ports) error {
 		return err
 	}
 	defer table.Close()
-	_, err = table.List()
+	if _, err = table.List(); err == nil { // an empty table is not even asked for
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		err = table.Watch(ctx, func(middlebox.Event) { cancel() })
+	}
 	return untried(err)
 }
 
