@@ -32,7 +32,7 @@ func (j *judge) recovered() bool {
 		return false
 	}
 	if again.to < j.cut.end {
-		j.conclude(Inconclusive, fmt.Sprintf("acks moved at %s, while the path was cut: the cut missed the connection that delivers", j.clock(again.to)))
+		j.conclude(Inconclusive, fmt.Sprintf("acks moved at %s, while the path was cut: the cut missed the connection that delivers, or dropped only some of its packets", j.clock(again.to)))
 		j.find("acks", j.v.Summary, again.fromN, again.toN)
 		return true
 	}

@@ -29,6 +29,7 @@ func TestLabMethods(t *testing.T) {
 		{"--method a", exitStalled, verdict.Reproduced, verdict.LocalDrop, "", "drop hold undo"},
 		{"--method b", exitStalled, verdict.Reproduced, verdict.HalfOpen, "", "drop hold undo"},
 		{"--method b --direction out", exitStalled, verdict.Reproduced, verdict.HalfOpen, "", "drop hold undo"},
+		{"--method b --loss 20%", exitInconclusive, verdict.Inconclusive, "", "", "drop hold undo"},
 		{"--method d", exitStalled, verdict.Reproduced, verdict.SilentPeer, "", "drop hold undo"},
 		{"--method e --idle 3s", exitStalled, verdict.Reproduced, verdict.HalfOpen, "", "expire forget undo"},
 		{"--method f-fin --port 12345", exitStalled, verdict.Reproduced, verdict.HalfOpen, "", "fin hold undo"},
