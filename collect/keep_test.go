@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -177,5 +178,38 @@ func TestSweep(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A folder that is taken away from under a recording is told of while it goes on.
+func TestFolderGone(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "evidence")
+	told := make(chan string, 1)
+	rec, err := Open(dir, timeline.Header{Tool: "test", Experiment: "test"}, func(r timeline.Record) {
+		if r.Failure != nil && r.Failure.Source == "evidence folder" {
+			told <- r.Failure.Error
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = rec.Run(t.Context(), func(context.Context) error {
+		if err := os.Rename(dir, dir+"-away"); err != nil {
+			return err
+		}
+		select {
+		case <-told:
+			return nil
+		case <-time.After(10 * lookEvery):
+			return errors.New("nobody said that the folder is gone")
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	_ = rec.Close(timeline.End{Reason: timeline.EndDone})
+	if rec.Incomplete() == nil {
+		t.Error("the recording is said to be whole")
 	}
 }

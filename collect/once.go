@@ -1,15 +1,18 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"halfopen/clock"
+	"halfopen/middlebox"
 	"halfopen/sockstate"
 	"halfopen/timeline"
 )
@@ -24,8 +27,13 @@ type Reader interface {
 // Single is the phase in the names of a snapshot's evidence files.
 const Single = "snapshot"
 
-// endsWithin is how soon a Reader ends that hears of the end of ctx.
-const endsWithin = 500 * time.Millisecond
+// endsWithin is how soon a Reader ends that hears of the end of ctx. One that has
+// Readers within gives them less, so that it is they who are named.
+const (
+	endsWithin          = 600 * time.Millisecond
+	endsWithinProcess   = 400 * time.Millisecond
+	endsWithinNamespace = 200 * time.Millisecond
+)
 
 // ErrTime says that a snapshot lacks what could not be read in time.
 var ErrTime = errors.New("the time was up before everything was read")
@@ -34,6 +42,10 @@ var ErrTime = errors.New("the time was up before everything was read")
 // the others are left out. One that does not end in time is given up: the error
 // wraps ErrTime then, and a Failure names it.
 func (r *Recorder) Once(ctx context.Context, sources ...Source) error {
+	return r.once(ctx, endsWithin, sources)
+}
+
+func (r *Recorder) once(ctx context.Context, within time.Duration, sources []Source) error {
 	left := map[Reader]bool{}
 	for _, s := range sources {
 		if one, ok := s.(Reader); ok {
@@ -59,7 +71,7 @@ func (r *Recorder) Once(ctx context.Context, sources ...Source) error {
 	}
 	select {
 	case <-done:
-	case <-time.After(endsWithin):
+	case <-time.After(within):
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -80,18 +92,28 @@ func nameOf(s Source) string {
 		return "log of " + s.Name
 	case *Owners:
 		return "owners of sockets"
+	case *Stats:
+		return "stats of " + s.Name
+	case *Sockets:
+		return "sockets of " + s.At
+	case *Kernel:
+		return "kernel counters of " + s.At
+	case *Conntrack:
+		return "conntrack of " + s.At
+	case *Shared:
+		return "namespace of " + s.place
 	}
-	return "the namespace"
+	return fmt.Sprintf("%T", s)
 }
 
-// maxSingle is how many sockets a snapshot records: a line of the timeline holds so
-// many.
+// maxSingle is how many sockets, or entries, a snapshot records: a line of the
+// timeline holds so many.
 const maxSingle = 10_000
 
 // Once reads the sockets.
 func (s *Sockets) Once(ctx context.Context, rec *Recorder) {
 	began := clock.Mono()
-	source := "sockets of " + s.At
+	source := nameOf(s)
 	read, via, done, err := s.reader(rec)
 	if err != nil {
 		rec.Fail(source, clock.Mono()-began, err)
@@ -122,7 +144,7 @@ func (k *Kernel) Once(_ context.Context, rec *Recorder) {
 	began := clock.Mono()
 	counters, err := sockstate.ReadCounters(k.NS.ProcRoot())
 	if err != nil {
-		rec.Fail("kernel counters of "+k.At, clock.Mono()-began, err)
+		rec.Fail(nameOf(k), clock.Mono()-began, err)
 		return
 	}
 	at, also := k.Where.or(k.At)
@@ -136,7 +158,7 @@ func (s *Stats) Once(ctx context.Context, rec *Recorder) {
 	sample, err := s.scrape(ctx)
 	took := clock.Mono() - began
 	if err != nil {
-		rec.Fail("stats of "+s.Name, took, err)
+		rec.Fail(nameOf(s), took, err)
 		return
 	}
 	rec.Append(took, timeline.Body{Stats: &timeline.Stats{At: s.At, Name: s.Name, Endpoint: s.Client.Endpoint(), Sample: sample}})
@@ -151,10 +173,20 @@ func (c *Conntrack) Once(_ context.Context, rec *Recorder) {
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
 	case err != nil:
-		rec.Fail("conntrack of "+c.At, clock.Mono()-began, err)
+		rec.Fail(nameOf(c), clock.Mono()-began, err)
 	case len(entries) > 0:
+		if n := len(entries); n > maxSingle {
+			slices.SortFunc(entries, byAddress)
+			rec.Fail(nameOf(c), 0, fmt.Errorf("%d entries of the watched ports: the first %d by address are recorded", n, maxSingle))
+			entries = entries[:maxSingle]
+		}
 		rec.Append(clock.Mono()-began, timeline.Body{Conntrack: &timeline.Conntrack{At: at, Also: also, Readings: 1, Entries: entries}})
 	}
+}
+
+// byAddress orders entries; the kernel's order is that of its hash table.
+func byAddress(a, b middlebox.Entry) int {
+	return cmp.Or(a.Orig.Local.Compare(b.Orig.Local), a.Orig.Remote.Compare(b.Orig.Remote), cmp.Compare(a.ID, b.ID))
 }
 
 // Once names the owners of the sockets that were seen so far.
@@ -171,5 +203,5 @@ func (o *Owners) Once(ctx context.Context, rec *Recorder) {
 
 // Once reads what the namespace has, unless another place in it has done so.
 func (s *Shared) Once(ctx context.Context, rec *Recorder) {
-	s.all.once(s.inode, func() { _ = rec.Once(ctx, s.sources...) })
+	s.all.once(s.inode, func() { _ = rec.once(ctx, endsWithinNamespace, s.sources) })
 }

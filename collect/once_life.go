@@ -5,7 +5,6 @@ import (
 	"context"
 	"os"
 	"strings"
-	"time"
 
 	"halfopen/timeline"
 )
@@ -49,23 +48,20 @@ func (f *Following) once(ctx context.Context, rec *Recorder, p Process) {
 	} else {
 		rec.Fail("process of "+f.Name, 0, errNotRunning)
 	}
-	_ = rec.Once(ctx, sources...) // what is not read in time is told there
+	_ = rec.once(ctx, endsWithinProcess, sources) // what is not read in time is told there
 }
-
-// engineWithin is how long a container engine is given to tell the lines that it
-// keeps: it does not say where they end.
-const engineWithin = 300 * time.Millisecond
 
 // Once reads what is there, from its position on. A copy without a line is none.
 func (l *Logs) Once(ctx context.Context, rec *Recorder) {
-	ended, end := context.WithCancel(ctx)
-	if strings.HasPrefix(l.Path, ContainerPrefix) {
-		ended, end = context.WithTimeout(ctx, engineWithin)
-	} else {
+	if !strings.HasPrefix(l.Path, ContainerPrefix) {
+		ended, end := context.WithCancel(ctx)
 		end() // a follower reads what is there once more
+		ctx = ended
 	}
-	defer end()
-	_ = l.Run(ended, rec) // never an error
+	_ = l.Run(ctx, rec) // never an error
+	if strings.HasPrefix(l.Path, ContainerPrefix) && ctx.Err() != nil {
+		rec.Fail(nameOf(l), 0, ErrTime)
+	}
 	if st, err := os.Stat(rec.Path(l.copyName())); err == nil && st.Size() == 0 {
 		os.Remove(rec.Path(l.copyName()))
 	}

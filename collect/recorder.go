@@ -48,6 +48,9 @@ type Recorder struct {
 
 	unwritten unwritten
 	kept      ledger
+
+	folder os.FileInfo // of dir when the recording began
+	astray bool        // it is another one by now
 }
 
 // phase is a change of phase; kept is closed when its raw evidence is.
@@ -61,6 +64,9 @@ const last = ""
 
 // keepEvery is how often raw evidence is kept while the phase does not change.
 const keepEvery = time.Minute
+
+// lookEvery is how often the folder of the evidence is looked for.
+const lookEvery = 2 * time.Second
 
 // Open makes a new recording in folder dir, which is made if need be. The
 // recording's files all start with the experiment's name and the time.
@@ -87,7 +93,9 @@ func Open(dir string, h timeline.Header, observe func(timeline.Record)) (*Record
 		if err != nil {
 			return nil, fmt.Errorf("%w; name a folder you may write to with --evidence", err)
 		}
-		return &Recorder{dir: dir, prefix: prefix, began: began, tl: tl, phases: make(chan phase)}, nil
+		r := &Recorder{dir: dir, prefix: prefix, began: began, tl: tl, phases: make(chan phase)}
+		r.folder, _ = os.Stat(dir) // nil: it is gone again, which will be told
+		return r, nil
 	}
 }
 
@@ -156,8 +164,9 @@ func (r *Recorder) phaseOf(ctx context.Context, drop string) {
 }
 
 func (r *Recorder) keepRegularly(ctx context.Context, witnesses []Witness) {
-	tick := time.NewTicker(keepEvery)
+	tick, look := time.NewTicker(keepEvery), time.NewTicker(lookEvery)
 	defer tick.Stop()
+	defer look.Stop()
 	always := context.WithoutCancel(ctx) // what was begun is kept
 	now := Before
 	keep(always, r, witnesses, now)
@@ -171,10 +180,23 @@ func (r *Recorder) keepRegularly(ctx context.Context, witnesses []Witness) {
 			close(p.kept)
 		case <-tick.C:
 			keep(always, r, witnesses, now)
+		case <-look.C:
+			r.lookForFolder()
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// lookForFolder tells, once, that the folder of the evidence was removed, or another
+// put in its place: what is written then is seen by nobody.
+func (r *Recorder) lookForFolder() {
+	now, err := os.Stat(r.dir)
+	if r.astray || err == nil && r.folder != nil && os.SameFile(now, r.folder) {
+		return
+	}
+	r.astray = true
+	r.Lose("evidence folder", fmt.Errorf("%q was removed or replaced while it was recorded to: what is written from now on is lost", r.dir))
 }
 
 func witnesses(sources []Source) (out []Witness) {
@@ -209,17 +231,15 @@ func (r *Recorder) Close(end timeline.End) error {
 // them to the user who called it: the evidence may hold secrets, so it is not for
 // everybody, but it is his.
 func (r *Recorder) Seal() error {
-	if _, err := timeline.WriteManifest(r.Prefix()); err != nil {
-		return err
-	}
+	_, odd := timeline.WriteManifest(r.Prefix())
 	files, err := timeline.Files(r.Prefix())
 	if err != nil {
-		return err
+		return errors.Join(odd, err)
 	}
 	for i, f := range files {
 		files[i] = filepath.Join(r.dir, f)
 	}
-	return Hand(files...)
+	return errors.Join(odd, Hand(files...))
 }
 
 // Hand gives files to the user who called sudo, if somebody did. One that is not

@@ -63,16 +63,47 @@ func Logs(ctx context.Context, nameOrID string, from LogStart, h LogHandler) err
 	return Host{}.Logs(ctx, nameOrID, from, h)
 }
 
-// Logs is the package's Logs on another host.
-func (h Host) Logs(ctx context.Context, nameOrID string, from LogStart, lh LogHandler) error {
-	r := logReader{LogHandler: lh}
+// LogsNow is Logs up to the last line that the engine has kept so far. That an engine
+// refuses, or goes away, is an error here.
+func LogsNow(ctx context.Context, nameOrID string, from LogStart, h LogHandler) error {
+	return Host{}.LogsNow(ctx, nameOrID, from, h)
+}
+
+// LogsNow is the package's LogsNow on another host.
+func (h Host) LogsNow(ctx context.Context, nameOrID string, from LogStart, lh LogHandler) error {
+	r := logReader{LogHandler: lh, once: true}
+	l, err := r.start(ctx, h, nameOrID, from)
+	if err == nil {
+		defer r.tell()
+		err = r.stream(ctx, l)
+	}
+	if ctx.Err() != nil || err == nil {
+		return nil
+	}
+	if r.refused != nil {
+		return r.refused
+	}
+	return fmt.Errorf("read the output of container %q: %w", nameOrID, err)
+}
+
+// start finds the container and the place of the first line.
+func (r *logReader) start(ctx context.Context, h Host, nameOrID string, from LogStart) (life, error) {
 	l, err := r.meet(ctx, h, nameOrID)
 	if err != nil {
-		return fmt.Errorf("read the output of container %q: %w", nameOrID, err)
+		return l, err
 	}
 	r.begin(from, l)
 	r.moved = true
 	r.tell()
+	return l, nil
+}
+
+// Logs is the package's Logs on another host.
+func (h Host) Logs(ctx context.Context, nameOrID string, from LogStart, lh LogHandler) error {
+	r := logReader{LogHandler: lh}
+	if _, err := r.start(ctx, h, nameOrID, from); err != nil {
+		return fmt.Errorf("read the output of container %q: %w", nameOrID, err)
+	}
 	defer r.tell()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -108,6 +139,7 @@ type logReader struct {
 	read    string // start of the life whose output has been read to its end
 	said    string // the last trouble
 	refused error  // of Line
+	once    bool   // what is there is read, and no more waited for
 	moved   bool   // lines have come since the last place was told
 }
 
@@ -207,7 +239,10 @@ func (e engine) life(ctx context.Context, nameOrID string) (life, error) {
 
 // stream reads one answer of the engine's to its end.
 func (r *logReader) stream(ctx context.Context, l life) error {
-	q := url.Values{"follow": {"1"}, "stdout": {"1"}, "stderr": {"1"}, "timestamps": {"1"}}
+	q := url.Values{"stdout": {"1"}, "stderr": {"1"}, "timestamps": {"1"}}
+	if !r.once {
+		q.Set("follow", "1")
+	}
 	from := r.recent.begin()
 	if !from.Since.IsZero() {
 		q.Set("since", fmt.Sprintf("%d.%09d", from.Since.Unix(), from.Since.Nanosecond()))

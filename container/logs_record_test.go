@@ -2,6 +2,7 @@ package container_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -126,6 +127,54 @@ func TestRecordResumeLogsOfEngine(t *testing.T) {
 	run(false, "four")
 	k.say("five")
 	run(false, "five")
+}
+
+// A snapshot takes what an engine keeps since the one before, though each answer of
+// the engine's takes its time; where none comes within --timeout it says so.
+func TestSnapshotLogsOfEngine(t *testing.T) {
+	d := docker(t)
+	bin := halfopen(t)
+	k := d.talk("halfopen-snap", "local", false, nil)
+	all := listen(t, k.id, container.LogStart{})
+	k.say("one")
+	all.hears("one")
+	w := newWire(t, d.host)
+	w.late = 400 * time.Millisecond
+	evidence := t.TempDir()
+	copies := func() (out map[string]string) {
+		out = map[string]string{}
+		paths, err := filepath.Glob(filepath.Join(evidence, "*-container.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, out[path], _ = strings.Cut(strings.TrimSuffix(string(text), "\n"), " F ")
+		}
+		return out
+	}
+	take := func() string {
+		t.Helper()
+		if out, err := exec.Command(bin, "snapshot", "--quiet", "--evidence", evidence, "--container", k.id).CombinedOutput(); err != nil || len(out) > 0 {
+			t.Fatalf("%v: %s", err, out)
+		}
+		paths := timeline.Parts(filepath.Join(evidence, "halfopen-nat"+timeline.Suffix))
+		return strings.TrimSuffix(paths[len(paths)-1], timeline.Suffix)
+	}
+	take()
+	k.say("two")
+	all.hears("one", "two")
+	prefix := take()
+	if got := copies()[prefix+"-halfopen-snap-container.log"]; got != "two" {
+		t.Errorf("the second snapshot has %q of %q", got, copies())
+	}
+	before := len(copies())
+	if take(); len(copies()) != before {
+		t.Errorf("the third one has copies too: %q", copies())
+	}
 }
 
 // A container that --log names is read on when it is made anew under its name,

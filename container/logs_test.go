@@ -227,6 +227,53 @@ func TestLogsFrom(t *testing.T) {
 	last.hears("two", "three", "four", "five")
 }
 
+// What is there is read to its end, and no more is waited for, however slow the engine
+// is; the next run goes on behind it.
+func TestLogsNow(t *testing.T) {
+	d := docker(t)
+	for _, tty := range []bool{false, true} {
+		k := d.talk(fmt.Sprintf("halfopen-talk-now-%t", tty), "local", tty, nil)
+		k.say("one", "two")
+		all := listen(t, k.id, container.LogStart{})
+		all.hears("one", "two") // the engine has them
+		w := newWire(t, d.host)
+		w.late = 400 * time.Millisecond
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var lines []string
+		var place string
+		now := func() {
+			t.Helper()
+			lines = nil
+			err := container.LogsNow(ctx, k.id, container.LogStart{After: place}, container.LogHandler{
+				Line:  func(o container.Output) error { lines = append(lines, string(o.Text)); return nil },
+				Gap:   func(why string) { t.Error(why) },
+				Note:  func(note string) { t.Error(note) },
+				Place: func(p string) { place = p },
+			})
+			if err != nil || ctx.Err() != nil {
+				t.Fatalf("%v, %v", err, ctx.Err())
+			}
+		}
+		if now(); !slices.Equal(lines, []string{"one", "two"}) {
+			t.Errorf("read %q", lines)
+		}
+		if now(); len(lines) != 0 {
+			t.Errorf("read again %q", lines)
+		}
+		k.say("three")
+		all.hears("one", "two", "three")
+		if now(); !slices.Equal(lines, []string{"three"}) {
+			t.Errorf("then %q", lines)
+		}
+		w.cut(true)
+		if err := container.LogsNow(ctx, k.id, container.LogStart{}, container.LogHandler{Place: func(string) {}}); err == nil {
+			t.Error("an engine that does not answer is no error")
+		}
+		t.Setenv("DOCKER_HOST", d.host)
+	}
+}
+
 func TestLogsRefused(t *testing.T) {
 	d := docker(t)
 	k := d.talk("halfopen-talk-none", "none", false, nil)
@@ -248,7 +295,8 @@ type wire struct {
 	engine   string
 	mu       sync.Mutex
 	conns    []net.Conn
-	closed   bool // to new connections
+	closed   bool          // to new connections
+	late     time.Duration // how long each new one takes
 	open     sync.WaitGroup
 }
 
@@ -275,6 +323,7 @@ func newWire(t *testing.T, host string) *wire {
 }
 
 func (w *wire) carry(c net.Conn) {
+	time.Sleep(w.late)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e, err := net.Dial("unix", w.engine)

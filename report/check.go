@@ -37,7 +37,7 @@ func partial(b *bytes.Buffer, c verdict.Checkup) {
 func shipper(b *bytes.Buffer, s verdict.ShipperCheck) {
 	fmt.Fprintf(b, "%s: %s\n", s.Name, strings.ToUpper(string(s.Health)))
 	if s.What != "" {
-		fmt.Fprintf(b, "  %s\n", s.What)
+		fmt.Fprintf(b, "  %s\n", Line(s.What))
 	}
 	line := func(what, is string) {
 		if is != "" {
@@ -93,6 +93,9 @@ func connection(b *bytes.Buffer, c verdict.ConnCheck) {
 	}
 	if c.Stood != nil {
 		head += ", no answer for at least " + Span(*c.Stood)
+	}
+	if c.Confidence != "" {
+		head += ", confidence " + c.Confidence
 	}
 	fmt.Fprintf(b, "  %s %s: %s\n", c.Connection, c.State, head)
 	line := func(what, is string) {

@@ -20,6 +20,7 @@ func TestCheckText(t *testing.T) {
 	}
 	bad := conn(40000, verdict.Stuck)
 	backoff, unsent, acked, by := uint8(8), uint32(0), int64(49), int64(0)
+	bad.Confidence = verdict.Low
 	bad.Class, bad.Why, bad.Stood = verdict.HalfOpen, "802 bytes in flight", span(44200*time.Millisecond)
 	bad.Timer, bad.TimerIn, bad.Retransmits, bad.Backoff, bad.RTO, bad.LastAck = sockstate.TimerRetransmit, 12*time.Second, 8, &backoff, span(52*time.Second), span(55*time.Second)
 	bad.Unacked, bad.Unsent, bad.Ends, bad.Next = 802, &unsent, []verdict.End{{Text: "the kernel's give-up"}}, "see the path"
@@ -45,7 +46,7 @@ filebeat: STALLED
   process 12 (filebeat)
   counters   49 events acked, +0 between the readings
   note       a doubt
-  10.50.0.2:40000 -> 10.51.0.2:5044 ESTABLISHED: stalled, half-open, no answer for at least 44.2s
+  10.50.0.2:40000 -> 10.51.0.2:5044 ESTABLISHED: stalled, half-open, no answer for at least 44.2s, confidence low
     why        802 bytes in flight
     kernel     timer retransmit in 12s, 8 unanswered, backoff 8, RTO 52s, last ACK 55s ago
     waits      802 bytes not acknowledged, of these 0 not sent yet

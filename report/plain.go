@@ -27,6 +27,9 @@ func Plain(s string) string {
 
 func unprintable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
+// Line is Plain for what must stay on one line: a name that others choose.
+func Line(s string) string { return strings.ReplaceAll(Plain(s), "\n", `\n`) }
+
 // JSON is a value as indented JSON, with what does not print as \u escapes: it
 // may go to a terminal as well as to a program.
 func JSON(v any) ([]byte, error) {

@@ -33,11 +33,11 @@ func PluginStatus(c verdict.Checkup, l Limits) Status {
 	doubt, worst := len(c.Partial) > 0 || len(c.Shippers) == 0, PluginOK
 	for _, s := range c.Shippers {
 		switch {
-		case s.Stood != nil && *s.Stood > l.Critical, s.Health == verdict.Stuck && s.Stood == nil:
+		case s.Stood != nil && *s.Stood > l.Critical, stuckSinceWhen(s):
 			worst = PluginCritical
 		case s.Stood != nil && *s.Stood > l.Warning:
 			worst = max(worst, PluginWarning)
-		case s.Health == verdict.Untold:
+		case s.Health == verdict.Untold, s.Count[verdict.Untold] > 0:
 			doubt = true
 		}
 	}
@@ -45,6 +45,17 @@ func PluginStatus(c verdict.Checkup, l Limits) Status {
 		return PluginUnknown
 	}
 	return worst
+}
+
+// stuckSinceWhen reports whether a connection of a shipper has stalled and nobody
+// knows for how long; how long others wait says nothing of it.
+func stuckSinceWhen(s verdict.ShipperCheck) bool {
+	for _, c := range s.Connections {
+		if c.Health == verdict.Stuck && c.Stood == nil {
+			return true
+		}
+	}
+	return s.Health == verdict.Stuck && s.Stood == nil
 }
 
 // maxPlugin is what a plugin may print: Nagios reads 4 KiB, and cuts the rest.
@@ -83,39 +94,59 @@ func cut(s string, most int) string {
 	return strings.ToValidUTF8(s[:max(most-len(more), 0)], "") + more
 }
 
+// unmeasured is a number that nobody knows.
+const unmeasured = "U"
+
 // perfdata are the numbers of all shippers together:
-// 'label'=value[UOM];[warn];[crit];[min];[max]. What is not known is U.
+// 'label'=value[UOM];[warn];[crit];[min];[max]. A sum is known where all its parts
+// are. The longest that acks stand is known, at least, where they do; that they do
+// not, only where all is known.
 func perfdata(c verdict.Checkup, l Limits) string {
 	var stood time.Duration
-	count := map[verdict.Health]int{}
+	var count [3]int // all, stalled, unknown
 	var unacked uint64
-	var pending *int64
+	var pending int64
+	seen, told, waits := len(c.Shippers) > 0, len(c.Shippers) > 0, len(c.Shippers) > 0
 	for _, s := range c.Shippers {
+		seen = seen && s.Count != nil
+		told = told && s.Count != nil && !untimed(s)
 		if s.Stood != nil {
 			stood = max(stood, *s.Stood)
 		}
 		for h, n := range s.Count {
-			count[h] += n
+			count[0] += n
+			switch h {
+			case verdict.Stuck:
+				count[1] += n
+			case verdict.Untold:
+				count[2] += n
+			}
 		}
 		unacked += s.Unacked
-		if s.Counters != nil && s.Counters.Pending != nil {
-			sum := *s.Counters.Pending
-			if pending != nil {
-				sum += *pending
-			}
-			pending = &sum
+		if waits = waits && s.Counters != nil && s.Counters.Pending != nil; waits {
+			pending += *s.Counters.Pending
 		}
 	}
-	waits := "U"
-	if pending != nil {
-		waits = strconv.FormatInt(*pending, 10)
+	known := func(yes bool, value string) string {
+		if !yes {
+			return unmeasured
+		}
+		return value
 	}
-	all := 0
-	for _, n := range count {
-		all += n
+	return fmt.Sprintf("'acks_stood'=%s;%s;%s;0; 'connections'=%s;;;0; 'stalled'=%s;;;0; 'unknown'=%s;;;0; 'pending'=%s;;;0; 'unacked'=%s;;;0;",
+		known(told || stood > 0, seconds(stood)+"s"), seconds(l.Warning), seconds(l.Critical), known(seen, strconv.Itoa(count[0])), known(seen, strconv.Itoa(count[1])),
+		known(seen, strconv.Itoa(count[2])), known(waits, strconv.FormatInt(pending, 10)), known(seen, strconv.FormatUint(unacked, 10)+"B"))
+}
+
+// untimed reports whether something of a shipper may wait, and nobody knows for how
+// long.
+func untimed(s verdict.ShipperCheck) bool {
+	for _, c := range s.Connections {
+		if (c.Health == verdict.Stuck || c.Health == verdict.Untold) && c.Stood == nil {
+			return true
+		}
 	}
-	return fmt.Sprintf("'acks_stood'=%ss;%s;%s;0; 'connections'=%d;;;0; 'stalled'=%d;;;0; 'unknown'=%d;;;0; 'pending'=%s;;;0; 'unacked'=%dB;;;0;",
-		seconds(stood), seconds(l.Warning), seconds(l.Critical), all, count[verdict.Stuck], count[verdict.Untold], waits, unacked)
+	return (s.Health == verdict.Stuck || s.Health == verdict.Untold) && s.Stood == nil
 }
 
 func seconds(d time.Duration) string {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"halfopen/verdict"
 )
 
@@ -68,7 +70,17 @@ func TestPlugin(t *testing.T) {
 		"unknown, acks stand":       {is: []verdict.ShipperCheck{ship(verdict.Untold, span(12*time.Second))}, want: PluginWarning},
 		"partial":                   {is: []verdict.ShipperCheck{ship(verdict.Healthy, nil)}, part: []string{"time ran out"}, want: PluginUnknown},
 		"partial, and proven":       {is: []verdict.ShipperCheck{ship(verdict.Stuck, span(time.Minute))}, part: []string{"time ran out"}, want: PluginCritical},
-		"nothing":                   {want: PluginUnknown},
+		"stalled for 2s, and another since when?": {is: []verdict.ShipperCheck{func() verdict.ShipperCheck {
+			s := ship(verdict.Stuck, span(2*time.Second))
+			s.Connections = []verdict.ConnCheck{{Health: verdict.Stuck, Stood: span(2 * time.Second)}, {Health: verdict.Stuck}}
+			return s
+		}()}, want: PluginCritical},
+		"stalled, not yet a matter, and an unknown one": {is: []verdict.ShipperCheck{func() verdict.ShipperCheck {
+			s := ship(verdict.Stuck, span(2*time.Second))
+			s.Count[verdict.Untold] = 1
+			return s
+		}()}, want: PluginUnknown},
+		"nothing": {want: PluginUnknown},
 	} {
 		check := verdict.Checkup{Health: verdict.Healthy, Summary: "filebeat: 802 bytes | in\nflight \x1b[31m", Shippers: c.is, Partial: c.part}
 		out, got := Plugin(check, limits)
@@ -83,8 +95,44 @@ func TestPlugin(t *testing.T) {
 			!strings.Contains(string(out), "'acks_stood'=44.2s;10;30;0;")) {
 			t.Errorf("%s: %v in %s", name, perf, out)
 		}
-		if name == "nothing" && perf["pending"] != "U" {
-			t.Errorf("%s: pending %q, which nobody knows", name, perf["pending"])
+	}
+}
+
+// What is not known is no zero, and a sum is known where all its parts are.
+func TestPluginUnmeasured(t *testing.T) {
+	n := int64(5)
+	ship := func(stood *time.Duration, h verdict.Health) verdict.ShipperCheck {
+		return verdict.ShipperCheck{Name: "filebeat", Health: h, Stood: stood, Count: map[verdict.Health]int{h: 1}, Unacked: 7,
+			Counters: &verdict.CountersCheck{Pending: &n}, Connections: []verdict.ConnCheck{{Health: h, Stood: stood}}}
+	}
+	unconnected := ship(nil, verdict.Idle)
+	unconnected.Count, unconnected.Connections = map[verdict.Health]int{}, nil
+	blind := verdict.ShipperCheck{Name: "other", Health: verdict.Untold, Counters: &verdict.CountersCheck{Pending: &n}}
+	mute := ship(nil, verdict.Healthy)
+	mute.Counters = nil
+	late := ship(span(2*time.Second), verdict.Stuck)
+	late.Connections = append(late.Connections, verdict.ConnCheck{Health: verdict.Stuck})
+	for name, c := range map[string]struct {
+		is                                                   []verdict.ShipperCheck
+		stood, connections, stalled, unknown, pending, bytes string
+	}{
+		"all known":            {[]verdict.ShipperCheck{ship(nil, verdict.Healthy), ship(span(time.Second), verdict.Healthy)}, "1s", "2", "0", "0", "10", "14B"},
+		"no connection":        {[]verdict.ShipperCheck{unconnected}, "0s", "0", "0", "0", "5", "7B"},
+		"nothing":              {nil, "U", "U", "U", "U", "U", "U"},
+		"blind":                {[]verdict.ShipperCheck{blind}, "U", "U", "U", "U", "5", "U"},
+		"one blind":            {[]verdict.ShipperCheck{ship(nil, verdict.Healthy), blind}, "U", "U", "U", "U", "10", "U"},
+		"one blind, one stuck": {[]verdict.ShipperCheck{ship(span(time.Minute), verdict.Stuck), blind}, "60s", "U", "U", "U", "10", "U"},
+		"one uncounted":        {[]verdict.ShipperCheck{mute, ship(nil, verdict.Healthy)}, "0s", "2", "0", "0", "U", "14B"},
+		"one uncounted, last":  {[]verdict.ShipperCheck{ship(nil, verdict.Healthy), mute}, "0s", "2", "0", "0", "U", "14B"},
+		"untold":               {[]verdict.ShipperCheck{ship(nil, verdict.Untold)}, "U", "1", "0", "1", "5", "7B"},
+		"since when":           {[]verdict.ShipperCheck{ship(nil, verdict.Stuck)}, "U", "1", "1", "0", "5", "7B"},
+		"since when, and 2s":   {[]verdict.ShipperCheck{late}, "2s", "1", "1", "0", "5", "7B"},
+	} {
+		out, _ := Plugin(verdict.Checkup{Summary: name, Shippers: c.is}, Limits{})
+		_, _, got := parsed(t, out)
+		want := map[string]string{"acks_stood": c.stood, "connections": c.connections, "stalled": c.stalled, "unknown": c.unknown, "pending": c.pending, "unacked": c.bytes}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
 		}
 	}
 }

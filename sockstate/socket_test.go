@@ -61,7 +61,7 @@ func example() Socket {
 		Retransmits: 8, SendQ: 1002, RecvQ: 3, UID: 999, Inode: 18485, Interface: 2, Cookie: 1<<63 + 1,
 		Proc: &ProcCols{Ref: 3, RTO: 52 * time.Second, Cwnd: 1, Ssthresh: Some(uint32(7))},
 		Info: &Info{
-			CAState: CALoss, Backoff: 8, RTO: 52 * time.Second, LastAckRecv: time.Minute, LastDataRecv: time.Minute, LastDataSent: time.Second,
+			CAState: 4, Backoff: 8, RTO: 52 * time.Second, LastAckRecv: time.Minute, LastDataRecv: time.Minute, LastDataSent: time.Second,
 			BytesAcked: Some(uint64(1) << 63), MinRTT: Some(time.Millisecond), Busy: Some(time.Minute), Congestion: "cubic",
 			Mem: Some(Mem{RecvBuf: 131072}),
 		},

@@ -95,9 +95,6 @@ func (t *Timer) UnmarshalText(text []byte) error {
 // include/uapi/linux/tcp.h).
 type CAState uint8
 
-// CALoss is the state after a retransmission timeout.
-const CALoss CAState = 4
-
 var caNames = []string{"Open", "Disorder", "CWR", "Recovery", "Loss"}
 
 // String names the state as the kernel does; a number without a name is given

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -17,7 +18,9 @@ import (
 const manifestSuffix = "-manifest.sha256"
 
 // WriteManifest lists the files of the recording with the given path prefix and
-// their SHA-256 sums, as sha256sum(1) prints and checks them.
+// their SHA-256 sums, as sha256sum(1) prints and checks them. What can't be summed,
+// such as a folder or a FIFO that an experiment has left under the prefix, is left
+// out, and the error tells of it; the manifest is written all the same.
 func WriteManifest(prefix string) (path string, err error) {
 	path = prefix + manifestSuffix
 	files, err := Files(prefix)
@@ -25,13 +28,19 @@ func WriteManifest(prefix string) (path string, err error) {
 		return path, err
 	}
 	var out strings.Builder
+	var odd error
 	for _, name := range files {
 		if name == filepath.Base(path) {
 			continue
 		}
+		if strings.ContainsAny(name, "\n\r\\") { // sha256sum(1) would escape them
+			odd = errors.Join(odd, fmt.Errorf("%q is not in the manifest: its name has a line break or a backslash", name))
+			continue
+		}
 		sum, err := sumFile(filepath.Join(filepath.Dir(prefix), name))
 		if err != nil {
-			return path, err
+			odd = errors.Join(odd, fmt.Errorf("%q is not in the manifest: %w", name, err))
+			continue
 		}
 		fmt.Fprintf(&out, "%s  %s\n", sum, name)
 	}
@@ -42,9 +51,9 @@ func WriteManifest(prefix string) (path string, err error) {
 	}
 	if err != nil {
 		os.Remove(part)
-		return path, fmt.Errorf("write manifest: %w", err)
+		return path, errors.Join(odd, fmt.Errorf("write manifest: %w", err))
 	}
-	return path, nil
+	return path, odd
 }
 
 // Files lists the names of a recording's files, sorted: not what is only half

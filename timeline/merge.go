@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,7 +19,10 @@ import (
 // clocks of their headers, so that order is as good as their wall clocks were.
 type Merger struct {
 	// Header is that of the merged recording; its Merged tells of each source.
-	Header  Header
+	Header Header
+	// Gone counts the recordings that are not there any more: snapshots, of which no
+	// more was to be kept. It is complete when Next has returned io.EOF.
+	Gone    int
 	sources []*source
 	queue   sourceQueue
 	ready   []Record
@@ -38,6 +42,7 @@ type source struct {
 	due    time.Duration // merged monotonic time of next
 	last   uint64        // number of the record before
 	told   bool          // as in Recording
+	ended  bool          // its last record so far was its end
 	places map[string]string
 
 	unwritten []byte // lines of it that are not on the disk
@@ -46,20 +51,26 @@ type source struct {
 // ErrNothing is returned where there is nothing to merge.
 var ErrNothing = errors.New("nothing to merge: name at least one recording")
 
-// Merge opens the recordings that the paths are files of. Each is merged once.
+// Merge opens the recordings that the paths are files of. Each is merged once. Of
+// several, one that is not there any more is left out.
 func Merge(paths []string) (*Merger, error) {
 	m := &Merger{}
 	paths = slices.Clone(paths)
 	slices.Sort(paths)
+	err := ErrNothing
 	for _, path := range slices.Compact(paths) {
 		s := &source{path: path}
-		if err := s.readHeader(); err != nil {
+		switch err = s.readHeader(); {
+		case errors.Is(err, fs.ErrNotExist):
+			m.Gone++
+		case err != nil:
 			return nil, fmt.Errorf("%s: %w", path, err)
+		default:
+			m.sources = append(m.sources, s)
 		}
-		m.sources = append(m.sources, s)
 	}
 	if len(m.sources) == 0 {
-		return nil, ErrNothing
+		return nil, err
 	}
 	slices.SortStableFunc(m.sources, func(a, b *source) int { return a.first.Time.Compare(b.first.Time) })
 	m.join()
@@ -187,6 +198,11 @@ func (m *Merger) fill() error {
 	s := m.queue[0]
 	if s.series == nil {
 		series, err := Open(s.path)
+		if s.Snapshot && errors.Is(err, fs.ErrNotExist) {
+			m.Gone++
+			heap.Pop(&m.queue)
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.path, err)
 		}

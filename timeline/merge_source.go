@@ -22,7 +22,7 @@ func (s *source) records() (out []Record) {
 		why := fmt.Sprintf("they are missing behind its number %d", s.last)
 		out = append(out, s.gap(r.Time, int64(min(r.N-s.last-1, math.MaxInt64)), why))
 	}
-	s.last = r.N
+	s.last, s.ended = r.N, r.End != nil
 	repeats := r.Again || r.Header != nil && r.Header.Segment > 1
 	if repeats && s.told {
 		return out
@@ -32,7 +32,8 @@ func (s *source) records() (out []Record) {
 	return append(out, s.relabel(r))
 }
 
-// damage tells at the end of a source what of it could not be read.
+// damage tells at the end of a source what of it could not be read. Of a snapshot
+// without an end the judge of the series tells.
 func (s *source) damage() (out []Record) {
 	first, more := s.series.Damage()
 	for _, d := range first {
@@ -40,6 +41,9 @@ func (s *source) damage() (out []Record) {
 	}
 	if more > 0 {
 		out = append(out, s.gap(s.next.Time, -1, fmt.Sprintf("damaged: %d lines more", more)))
+	}
+	if !s.ended && !s.Snapshot {
+		out = append(out, s.gap(s.next.Time, -1, "it has no end: the recorder was killed, or the file was cut"))
 	}
 	return out
 }

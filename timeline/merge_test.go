@@ -113,6 +113,8 @@ func TestMergeHosts(t *testing.T) {
 			if r.Source != 2 || r.Kernel.At != "filebeat@logs" || r.Time.Sub(noon) != r.Mono-time.Hour {
 				t.Errorf("kernel %+v of source %d at %s, mono %s", r.Kernel, r.Source, r.Time, r.Mono)
 			}
+		case r.Header != nil && r.Source == 2 && r.Header.Places[0].Name != "filebeat@logs":
+			t.Errorf("the place of its own header is %q", r.Header.Places[0].Name)
 		case r.Fault != nil && r.Fault.Step.Mono != r.Mono-time.Second:
 			t.Errorf("fault's step at %s, record at %s", r.Fault.Step.Mono, r.Mono)
 		}
@@ -193,7 +195,8 @@ func TestMergeDamaged(t *testing.T) {
 			lost = append(lost, r.Gap.Lost)
 		}
 	}
-	if settings != 1 || len(lost) != 2 || lost[0] < 1 || lost[1] != -1 {
+	// The segment that is missing, the record that is cut, and the end that it was.
+	if settings != 1 || len(lost) != 3 || lost[0] < 1 || lost[1] != -1 || lost[2] != -1 {
 		t.Errorf("%d settings, gaps %v", settings, lost)
 	}
 }

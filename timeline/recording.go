@@ -18,6 +18,7 @@ type Recording struct {
 	More    int      // damaged lines beyond those
 	Holes   []Hole
 	Older   int // segments, or snapshots of a series, that were not loaded: the recording is too big for memory
+	Gone    int // snapshots of a series that were removed while it was read
 
 	last uint64 // number of the last record, kept or not
 	told bool   // there is more than headers and repetitions

@@ -44,7 +44,8 @@ func (s *source) place(name string) string {
 	return name
 }
 
-// shiftBody moves the monotonic times inside a body; zero is not known.
+// shiftBody moves the monotonic times inside a body, zero is not known, and names the
+// places of a header.
 func (s *source) shiftBody(b *Body) {
 	shift := func(t *time.Duration) {
 		if *t != 0 {
@@ -54,6 +55,10 @@ func (s *source) shiftBody(b *Body) {
 	switch {
 	case b.Header != nil:
 		shift(&b.Header.StartedMono)
+		b.Header.Places = slices.Clone(b.Header.Places)
+		for i, p := range b.Header.Places {
+			b.Header.Places[i].Name = s.place(p.Name)
+		}
 	case b.Sockets != nil:
 		shift(&b.Sockets.Since)
 	case b.Conntrack != nil:

@@ -22,11 +22,16 @@ func Retain(path string, keep Keep, now time.Time) (removed *Removed, err error)
 	if keep == (Keep{}) {
 		return nil, nil
 	}
-	list, err := seriesOf(path)
+	dir := filepath.Dir(path)
+	all, err := datedIn(dir)
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Dir(path)
+	at := slices.IndexFunc(all, func(d dated) bool { return d.path == path })
+	if at < 0 {
+		return nil, fmt.Errorf("find the series of %q: it is not there", path)
+	}
+	list := seriesOf(all, all[at].experiment)
 	files, err := filesOf(dir)
 	if err != nil {
 		return nil, err
@@ -65,24 +70,6 @@ func Retain(path string, keep Keep, now time.Time) (removed *Removed, err error)
 		return nil, err
 	}
 	return gone, err
-}
-
-// seriesOf are the snapshots of the series that the one at path is of, oldest first.
-func seriesOf(path string) (list []dated, err error) {
-	all, err := datedIn(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	at := slices.IndexFunc(all, func(d dated) bool { return d.path == path })
-	if at < 0 {
-		return nil, fmt.Errorf("find the series of %q: it is not there", path)
-	}
-	for _, d := range all {
-		if d.experiment == all[at].experiment && d.stamp != "" && isSnapshot(d.path) {
-			list = append(list, d)
-		}
-	}
-	return list, nil
 }
 
 // prefix is that of a recording's files, without folder.

@@ -57,14 +57,20 @@ func datedIn(dir string) ([]dated, error) {
 
 // isSnapshot reports whether a recording is a snapshot. One without a header, whose
 // recorder was killed at once, is none.
-func isSnapshot(path string) bool {
+func isSnapshot(path string) bool { return snapshotHeader(path) != nil }
+
+// snapshotHeader is the header of a snapshot, nil of any other recording.
+func snapshotHeader(path string) *Header {
 	text, err := openRegular(path)
 	if err != nil {
-		return false
+		return nil
 	}
 	defer text.Close()
 	first, err := (&Reader{in: bufio.NewReaderSize(text, 4<<10)}).Next()
-	return err == nil && first.Header != nil && first.Header.Snapshot
+	if err != nil || first.Header == nil || !first.Header.Snapshot {
+		return nil
+	}
+	return first.Header
 }
 
 // ended reports whether a recording has its last record.
@@ -99,6 +105,11 @@ func snapshotsOf(path string) (list []dated) {
 	if err != nil {
 		return nil
 	}
+	return seriesOf(all, experiment)
+}
+
+// seriesOf are the snapshots of an experiment among the recordings of a folder.
+func seriesOf(all []dated, experiment string) (list []dated) {
 	for _, d := range all {
 		if d.experiment == experiment && d.stamp != "" && isSnapshot(d.path) {
 			list = append(list, d)
@@ -119,17 +130,22 @@ func Parts(path string) (paths []string) {
 	return paths
 }
 
-// Previous is the snapshot before the one at path, by their names, that has its end;
-// ok is false where there is none.
+// Previous is the snapshot before the one at path, by their names, that is of the same
+// host and has its end; ok is false where there is none.
 func Previous(path string) (before string, ok bool) {
 	all, err := datedIn(filepath.Dir(path))
 	if err != nil {
 		return "", false
 	}
 	at := slices.IndexFunc(all, func(d dated) bool { return d.path == path })
+	own := snapshotHeader(path) // nil on a full disk
 	for i := len(all) - 1; i >= 0 && at >= 0; i-- {
 		// After the wall clock was set back, older ones have later names.
-		if i != at && all[i].experiment == all[at].experiment && isSnapshot(all[i].path) && ended(all[i].path) {
+		if i == at || all[i].experiment != all[at].experiment {
+			continue
+		}
+		h := snapshotHeader(all[i].path)
+		if h != nil && (own == nil || h.Host == own.Host) && ended(all[i].path) {
 			return all[i].path, true
 		}
 	}
@@ -174,6 +190,7 @@ func loadSnapshots(path string, paths []string, unwritten []byte) (*Recording, e
 	for {
 		r, err := m.Next()
 		if errors.Is(err, io.EOF) {
+			rec.Gone = m.Gone
 			return rec, rec.check()
 		}
 		if err != nil {

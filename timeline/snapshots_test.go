@@ -1,8 +1,10 @@
 package timeline
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,11 +19,16 @@ import (
 // with a mark of its own.
 func snapshot(t *testing.T, dir, experiment, boot string, second, mono int) (path string) {
 	t.Helper()
+	return snapshotOf(t, "vm", dir, experiment, boot, second, mono)
+}
+
+func snapshotOf(t *testing.T, host, dir, experiment, boot string, second, mono int) (path string) {
+	t.Helper()
 	began := time.Date(2026, 1, 2, 0, 0, second, 0, time.UTC)
 	path = filepath.Join(dir, Prefix(experiment, began)+Suffix)
 	var text []byte
 	for i, b := range []Body{
-		{Header: &Header{Format: 1, Experiment: experiment, Snapshot: true, Host: "vm", BootID: boot, Ports: flow.NewPorts(5044), Places: []Place{{Name: "filebeat", Role: Shipper}}}},
+		{Header: &Header{Format: 1, Experiment: experiment, Snapshot: true, Host: host, BootID: boot, Ports: flow.NewPorts(5044), Places: []Place{{Name: "filebeat", Role: Shipper}}}},
 		{Mark: &Mark{Text: fmt.Sprintf("%s %d", boot, mono)}},
 		{End: &End{Reason: EndDone}},
 	} {
@@ -169,6 +176,10 @@ func TestLoadSnapshotsUnwritten(t *testing.T) {
 	if before, ok := Previous(second); !ok || before != first {
 		t.Errorf("before it is %q", before)
 	}
+	snapshotOf(t, "other", dir, "web", "second", 401, 20)
+	if before, ok := Previous(second); !ok || before != first { // in one folder
+		t.Errorf("before it, of its host, is %q", before)
+	}
 	if before, ok := Previous(first); !ok || before != second { // by name it is older: the clock was set back
 		t.Errorf("before it is %q", before)
 	}
@@ -271,5 +282,49 @@ func TestMergeSnapshots(t *testing.T) {
 	}
 	if want := []string{"A 100", "B 900", "A 400"}; !slices.Equal(order, want) || !m.Header.Snapshot {
 		t.Errorf("order %q, header %+v", order, m.Header)
+	}
+}
+
+// A snapshot that --keep removes while the series is read is left out, whenever that
+// is, and counted.
+func TestSeriesRemovedMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	var paths []string
+	for _, second := range []int{100, 400, 700} {
+		paths = append(paths, snapshot(t, dir, "web", "first", second, second))
+	}
+	m, err := Merge(paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := os.Remove(paths[0]); err != nil {
+		t.Fatal(err)
+	}
+	rec := &Recording{}
+	for {
+		r, err := m.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Records = append(rec.Records, r)
+	}
+	if want := []string{"first 400", "first 700"}; m.Gone != 1 || !slices.Equal(marksOf(rec), want) || rec.End() == nil {
+		t.Errorf("after the headers were read: %d gone, %q, end %+v", m.Gone, marksOf(rec), rec.End())
+	}
+	rec, err = LoadSnapshots(paths, nil)
+	if err != nil || rec.Gone != 1 || len(rec.Header().Merged) != 2 || len(marksOf(rec)) != 2 {
+		t.Errorf("after they were listed: %q, %v", marksOf(rec), err)
+	}
+	for _, path := range paths[1:] {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := LoadSnapshots(paths, nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("all are gone: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package verdict
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -49,13 +50,15 @@ type ShipperCheck struct {
 	Health Health `json:"health"`
 	Why    string `json:"why"`
 	Class  Class  `json:"class,omitempty"`
+	// Confidence is that of its worst connection.
+	Confidence string `json:"confidence,omitempty"`
 	// Stood is the longest that what waits on a connection has had no answer, at
 	// least; absent where none is known to wait.
 	Stood    *time.Duration `json:"stood_ns,omitempty"`
 	Counters *CountersCheck `json:"counters,omitempty"` // absent where they could not be read
-	// Count is the number of its connections by health; Connections are the worst
-	// of them, 64 at most.
-	Count       map[Health]int `json:"count,omitempty"`
+	// Count is the number of its connections by health, absent where its sockets were
+	// not read; Connections are the worst of them, 64 at most.
+	Count       map[Health]int `json:"count,omitzero"`
 	Unacked     uint64         `json:"unacked_bytes"` // of all of them
 	Connections []ConnCheck    `json:"connections,omitempty"`
 	Next        string         `json:"next,omitempty"` // what to do, where it has no connection
@@ -78,7 +81,10 @@ type ConnCheck struct {
 	State      sockstate.State `json:"state"`
 	Health     Health          `json:"health"`
 	Class      Class           `json:"class,omitempty"`
-	Why        string          `json:"why"`
+	// Confidence is Low where a path that is down for a moment would look the same,
+	// or absent.
+	Confidence string `json:"confidence,omitempty"`
+	Why        string `json:"why"`
 	// Stood is for how long, at least, what waits here has had no answer; absent
 	// where nothing is known to wait.
 	Stood *time.Duration `json:"stood_ns,omitempty"`
@@ -99,6 +105,15 @@ type ConnCheck struct {
 
 	Ends []End  `json:"ends,omitempty"` // what could still end it
 	Next string `json:"next,omitempty"` // what to do
+}
+
+// standing ranks connections of the same health: of what is stalled nobody knows
+// for how long, it may be for longest.
+func (c ConnCheck) standing() time.Duration {
+	if c.Health == Stuck && c.Stood == nil {
+		return math.MaxInt64
+	}
+	return deref(c.Stood)
 }
 
 // mostConns bounds a report: a host may have as many connections as ports.
@@ -156,10 +171,17 @@ func (c Checkup) parts() string {
 
 // brief is what matters most, in a line.
 func (s ShipperCheck) brief() string {
-	if s.Health != Stuck || s.Stood == nil {
+	stood := s.Stood
+	if len(s.Connections) > 0 {
+		stood = s.Connections[0].Stood
+	}
+	if s.Health != Stuck || stood == nil {
 		return s.Why
 	}
-	text := fmt.Sprintf("%s, no answer for at least %s", s.Class, round(*s.Stood))
+	text := fmt.Sprintf("%s, no answer for at least %s", s.Class, round(*stood))
+	if s.Confidence != "" {
+		text += ", confidence " + s.Confidence
+	}
 	if c := s.Counters; c != nil && c.Pending != nil && *c.Pending > 0 {
 		text += ", " + waits(*c.Pending)
 	}

@@ -23,6 +23,10 @@ func (g *glance) connection(c *conn) ConnCheck {
 		Timer: k.Timer, TimerIn: k.TimerIn, Retransmits: k.Retransmits, Unacked: k.SendQ, Unread: k.RecvQ,
 		Next: next(o.health, o.class, &c.flow),
 	}
+	if o.health == Stuck && o.class == HalfOpen && o.stood < g.th.StallAfter {
+		out.Confidence = Low
+		out.Why += "; " + young(o.stood)
+	}
 	if o.stood > 0 {
 		out.Stood = &o.stood
 	}
@@ -96,11 +100,11 @@ func (g *glance) sentAgain(c *conn) opinion {
 	if k.Info != nil {
 		silent = min(silent, k.Info.LastAckRecv)
 	}
-	_, doubtful := g.th.outage(k) // more than the losses of before, and a moment's outage does no less
+	_, early := g.th.outage(k)
 	switch {
-	case silent >= g.th.Silent && class == HalfOpen:
+	case class == HalfOpen && (early || silent >= g.th.Silent):
 		return opinion{Stuck, class, why, silent}
-	case silent < g.th.Fresh && !(doubtful && silent >= g.th.Outage):
+	case silent < g.th.Fresh:
 		return opinion{Healthy, "", fmt.Sprintf("%s in flight, sent again %s, %s%s: no more than a loss so far", count(k.SendQ, "byte"), count(k.Retransmits, "time"), backoff(k), ages(k)), silent}
 	}
 	return opinion{Untold, "", fmt.Sprintf("%s in flight, sent again %s, %s%s: without an answer for %s at least, not long enough for a proof",

@@ -8,7 +8,8 @@ import (
 
 const (
 	lookLonger = `watch it for longer: "halfopen record --for 1m", with the same options`
-	nextRights = `run it as root; "halfopen doctor" names what is missing`
+	nextTry    = `run it again; if it stays so, "halfopen doctor" names what can be read here`
+	nextTime   = "give it longer (--timeout), or less to look at: --pid, --container, --netns"
 )
 
 // next is what to do about a connection, nil where there is none.

@@ -16,6 +16,8 @@ func (g *glance) quiet(c *conn) opinion {
 			return opinion{Healthy, "", "what was sent is acknowledged, and nothing waits" + ages(k), 0}
 		}
 		return opinion{Idle, "", "nothing waits" + ages(k), 0}
+	case g.says.moved && unreplied(k) && k.Info.LastDataSent >= g.th.StallAfter:
+		return g.passedOver(k)
 	case g.says.moved && g.busy(c):
 		return opinion{Healthy, "", "acks move" + ages(k), 0}
 	case g.says.moved && len(g.conns) > 1:
@@ -26,6 +28,25 @@ func (g *glance) quiet(c *conn) opinion {
 		return g.waiting(c)
 	}
 	return g.uncounted(c)
+}
+
+// unreplied reports whether data were sent and none came since. Of a connection
+// that was never used the ages are its own.
+func unreplied(k sockstate.Socket) bool {
+	if k.Info == nil {
+		return false
+	}
+	sent, told := k.Info.DataSegsOut.Get()
+	return k.Info.LastDataRecv > k.Info.LastDataSent && !(told && sent == 0)
+}
+
+// passedOver: acks move, and nothing came for long in answer to what was sent here.
+func (g *glance) passedOver(k sockstate.Socket) opinion {
+	sent := k.Info.LastDataSent
+	if g.says.sent {
+		return opinion{Stuck, SilentPeer, fmt.Sprintf("what was sent %s ago has had no answer but the kernel's, and events that were sent wait for one; acks move, but not by this connection%s", round(sent), ages(k)), sent}
+	}
+	return opinion{Untold, "", fmt.Sprintf("what was sent %s ago has had no answer but the kernel's: a silent peer, or a protocol without acknowledgements; acks move, but not by this connection%s", round(sent), ages(k)), 0}
 }
 
 // busy reports whether something was sent of late.
@@ -50,7 +71,7 @@ func (g *glance) waiting(c *conn) opinion {
 	// Nothing went out between the readings, so events that were sent before the
 	// first were sent that long ago.
 	both := min(i.LastDataSent, i.LastDataRecv)
-	mine := len(g.conns) == 1 || i.LastDataRecv > i.LastDataSent
+	mine := len(g.conns) == 1 || unreplied(k)
 	switch {
 	case g.says.stood >= g.th.StallAfter && mine:
 		class, why, _ := g.classify(c, g.says.from)
@@ -90,7 +111,7 @@ func (g *glance) uncounted(c *conn) opinion {
 		return opinion{Untold, "", fmt.Sprintf("%s are unread: the shipper hangs, or has no reason to read; its counters are not known%s", count(k.RecvQ, "byte"), ages(k)), 0}
 	case came && sent == 0:
 		return opinion{Idle, "", "nothing was ever sent on it" + ages(k), 0}
-	case i.LastDataRecv > i.LastDataSent:
+	case unreplied(k):
 		return opinion{Untold, "", fmt.Sprintf("what was sent %s ago has had no answer but the kernel's: a silent peer, or a protocol without acknowledgements; the shipper's counters are not known%s", round(i.LastDataSent), ages(k)), 0}
 	case i.LastDataSent-i.LastDataRecv > blockedTick && i.LastDataRecv <= 2*blockedTick:
 		return opinion{Untold, "", fmt.Sprintf("the receiver still sends data, %s after anything was sent to it: it is blocked, or slow; the shipper's counters are not known%s", round(i.LastDataSent-i.LastDataRecv), ages(k)), 0}

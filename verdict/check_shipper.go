@@ -99,9 +99,13 @@ func (g *glance) counters() (t told) {
 func (g *glance) shipper() ShipperCheck {
 	s := ShipperCheck{Name: g.run.shipper, Counters: g.countersCheck(), Notes: g.remarks()}
 	switch {
+	case slices.ContainsFunc(g.parties, func(p reading[*timeline.Party]) bool { return p.body.Change == timeline.Exited }):
+		s.Health, s.Why, s.Next = Untold, "its process ended while it was looked at", "run it again: something may have started it anew"
 	case g.looked.near.n == 0:
-		s.Health, s.Why, s.Next = Untold, "its sockets could not be read"+g.whyUnseen(), nextRights
+		s.Health = Untold
+		s.Why, s.Next = g.unseen()
 	case len(g.conns) == 0:
+		s.Count = map[Health]int{}
 		s.Health, s.Class, s.Why = g.unconnected()
 		if s.Health == Stuck {
 			s.Stood = &g.says.stood
@@ -119,7 +123,7 @@ func (g *glance) connections(s *ShipperCheck) {
 		s.Connections = append(s.Connections, g.connection(c))
 	}
 	slices.SortStableFunc(s.Connections, func(a, b ConnCheck) int {
-		return cmp.Or(worse(a.Health, b.Health), -cmp.Compare(deref(a.Stood), deref(b.Stood)))
+		return cmp.Or(worse(a.Health, b.Health), -cmp.Compare(a.standing(), b.standing()))
 	})
 	for _, c := range s.Connections {
 		s.Count[c.Health]++
@@ -129,7 +133,7 @@ func (g *glance) connections(s *ShipperCheck) {
 		}
 	}
 	worst := s.Connections[0]
-	s.Health, s.Class, s.Why = worst.Health, worst.Class, worst.Why
+	s.Health, s.Class, s.Confidence, s.Why = worst.Health, worst.Class, worst.Confidence, worst.Why
 	if n := len(g.conns); n > 1 {
 		s.Why = fmt.Sprintf("%d of %d connections: %s", s.Count[worst.Health], n, s.Why)
 	}
@@ -147,6 +151,8 @@ func (g *glance) unconnected() (Health, Class, string) {
 	switch {
 	case !t.known:
 		return Untold, "", none + ", and whether anything waits is not known"
+	case t.moved:
+		return Untold, "", none + ", and yet acks move: it ships to another port; name that by --port"
 	case t.waiting == 0:
 		return Idle, "", none + ", and nothing waits"
 	case t.stood >= g.th.StallAfter:
@@ -204,12 +210,12 @@ func (g *glance) remarks() (list []string) {
 	return list
 }
 
-// whyUnseen is why the shipper's sockets could not be read.
-func (g *glance) whyUnseen() string {
+// unseen is why the shipper's sockets were not read, and what to do about it.
+func (g *glance) unseen() (why, next string) {
 	for _, f := range g.failures {
 		if f.body.Source == "sockets of "+g.run.shipper {
-			return ": " + f.body.Error
+			return "its sockets could not be read: " + f.body.Error, nextTry
 		}
 	}
-	return ""
+	return "its sockets were not read in time", nextTime
 }

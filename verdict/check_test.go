@@ -105,6 +105,7 @@ func twice(socks ...sockstate.Socket) [][]sockstate.Socket {
 func TestCheck(t *testing.T) {
 	quiet := seenSocket(40000, nil)
 	stood := []*beatstats.Sample{counted(49, 12, 3), counted(49, 12, 3)}
+	moving := []*beatstats.Sample{counted(40, 9, 3), counted(49, 5, 3)}
 	for name, c := range map[string]struct {
 		glimpses
 		health Health
@@ -139,7 +140,7 @@ func TestCheck(t *testing.T) {
 		"so many losses are no chance": {glimpses{sockets: twice(seenSocket(1, func(s *sockstate.Socket) {
 			sentAgain(3, 1900*ms)(s)
 			s.TimerIn, s.Info.LastDataSent, s.Info.TotalRetrans, s.Info.DataSegsOut = sec, 600*ms, 3, sockstate.Some(uint32(1000))
-		}))}, Untold, "", 1500 * ms, "not long enough"},
+		}))}, Stuck, HalfOpen, 1500 * ms, "a path that is down for a moment looks the same"},
 		"too early": {glimpses{sockets: twice(seenSocket(1, sentAgain(6, 8*sec)))}, Untold, "", 8 * sec, "not long enough"},
 		"half-open in /proc": {glimpses{sockets: twice(seenSocket(1, func(s *sockstate.Socket) {
 			sentAgain(6, 0)(s)
@@ -170,11 +171,21 @@ func TestCheck(t *testing.T) {
 		"SYN without an answer": {glimpses{sockets: twice(seenSocket(1, func(s *sockstate.Socket) {
 			s.State, s.Timer, s.Retransmits, s.Info.RTO, s.TimerIn = sockstate.SynSent, sockstate.TimerRetransmit, 4, 16*sec, 10*sec
 		}))}, Stuck, NotConnected, 15 * sec, "does not answer"},
-		"not connected, nothing waits":          {glimpses{counters: []*beatstats.Sample{counted(49, 0), counted(49, 0)}, sockets: twice()}, Idle, "", -1, "no connection"},
-		"not connected, events wait":            {glimpses{counters: stood, sockets: twice()}, Untold, NotConnected, -1, "between two attempts"},
-		"not connected for a minute":            {glimpses{apart: time.Minute, counters: stood, sockets: twice()}, Stuck, NotConnected, time.Minute, "no connection"},
-		"not connected, no counters":            {glimpses{sockets: twice()}, Untold, "", -1, "not known"},
-		"sockets not read":                      {glimpses{counters: stood}, Untold, "", -1, "could not be read"},
+		"acks move, not connected":     {glimpses{counters: []*beatstats.Sample{counted(49, 0), counted(59, 0)}, sockets: twice()}, Untold, "", -1, "another port"},
+		"not connected, nothing waits": {glimpses{counters: []*beatstats.Sample{counted(49, 0), counted(49, 0)}, sockets: twice()}, Idle, "", -1, "no connection"},
+		"not connected, events wait":   {glimpses{counters: stood, sockets: twice()}, Untold, NotConnected, -1, "between two attempts"},
+		"not connected for a minute":   {glimpses{apart: time.Minute, counters: stood, sockets: twice()}, Stuck, NotConnected, time.Minute, "no connection"},
+		"not connected, no counters":   {glimpses{sockets: twice()}, Untold, "", -1, "not known"},
+		"sockets not read":             {glimpses{counters: stood}, Untold, "", -1, "not read in time"},
+		"of two one unanswered, acks move": {glimpses{counters: moving, sockets: twice(seenSocket(1, idleFor(300*ms, 200*ms)), seenSocket(2, idleFor(10*time.Minute, 11*time.Minute)))},
+			Stuck, SilentPeer, 10 * time.Minute, "1 of 2 connections: what was sent 10m0s ago"},
+		"of two one unanswered, none known to be sent": {glimpses{counters: []*beatstats.Sample{counted(40, 9), counted(49, 5)}, sockets: twice(seenSocket(1, idleFor(300*ms, 200*ms)), seenSocket(2, idleFor(10*time.Minute, 11*time.Minute)))},
+			Untold, "", -1, "had no answer but the kernel's"},
+		"of two one unanswered of late":         {glimpses{counters: moving, sockets: twice(seenSocket(1, idleFor(300*ms, 200*ms)), seenSocket(2, idleFor(20*sec, 11*time.Minute)))}, Healthy, "", -1, "1 of 2"},
+		"of two one answered long ago":          {glimpses{counters: moving, sockets: twice(seenSocket(1, idleFor(300*ms, 200*ms)), seenSocket(2, idleFor(10*time.Minute, 9*time.Minute)))}, Healthy, "", -1, "1 of 2"},
+		"of two one never used":                 {glimpses{counters: moving, sockets: twice(seenSocket(1, idleFor(300*ms, 200*ms)), unused(2))}, Healthy, "", -1, "1 of 2"},
+		"of two one never used, nothing":        {glimpses{counters: stood, sockets: twice(seenSocket(1, idleFor(300*ms, 200*ms)), unused(2))}, Untold, "", -1, "can't be told"},
+		"nothing waits, none answered":          {glimpses{counters: []*beatstats.Sample{counted(40, 0, 0), counted(49, 0, 0)}, sockets: twice(seenSocket(1, idleFor(10*time.Minute, 11*time.Minute)))}, Idle, "", -1, "nothing waits"},
 		"closed by the receiver, nothing waits": {glimpses{counters: []*beatstats.Sample{counted(49, 0), counted(49, 0)}, sockets: twice(closedSocket(1, 50*sec))}, Idle, CloseWait, -1, "will find out"},
 		"closed by the receiver, events wait":   {glimpses{counters: stood, sockets: twice(closedSocket(1, 50*sec))}, Stuck, CloseWait, 50 * sec, "12 events wait"},
 		"closed by the receiver just now":       {glimpses{counters: stood, sockets: twice(closedSocket(1, 5*sec))}, Untold, CloseWait, -1, ""},
@@ -193,9 +204,53 @@ func TestCheck(t *testing.T) {
 		if (s.Health == Stuck || s.Health == Untold) && s.Next == "" && s.Connections[0].Next == "" {
 			t.Errorf("%s: no word of what to do next", name)
 		}
+		if want := s.Class == HalfOpen && deref(s.Stood) < 30*sec; (s.Confidence == Low) != want || want && !strings.Contains(got.Summary, "confidence low") {
+			t.Errorf("%s: confidence %q after %s: %s", name, s.Confidence, deref(s.Stood), got.Summary)
+		}
 		if got.Health != s.Health {
 			t.Errorf("%s: %s, its only shipper %s", name, got.Health, s.Health)
 		}
+	}
+}
+
+// unused is a socket that nothing was ever sent on: its ages are its own, that of
+// the SYN the older.
+func unused(port uint16) sockstate.Socket {
+	return seenSocket(port, func(s *sockstate.Socket) {
+		idleFor(10*time.Minute, 10*time.Minute+ms)(s)
+		s.Info.DataSegsOut = sockstate.Some(uint32(0))
+	})
+}
+
+// What to do about sockets that were not read goes by the reason.
+func TestCheckUnseen(t *testing.T) {
+	for reason, want := range map[string]string{"": "--timeout", "no such device": "doctor"} {
+		rec := glimpses{counters: []*beatstats.Sample{counted(49, 0, 0)}}.recording()
+		if reason != "" {
+			rec.Records = append(rec.Records, timeline.Record{N: 9, Time: filmBegan.Add(sec), Mono: time.Hour + sec, Body: timeline.Body{Failure: &timeline.Failure{Source: "sockets of filebeat", Error: reason}}})
+		}
+		s := Check(rec, Defaults()).Shippers[0]
+		if !strings.Contains(s.Next, want) || strings.Contains(s.Next, "root") || !strings.HasSuffix(s.Why, reason) || s.Count != nil {
+			t.Errorf("%q: %s; %s; %v", reason, s.Why, s.Next, s.Count)
+		}
+	}
+	if s := Check(glimpses{sockets: twice()}.recording(), Defaults()).Shippers[0]; s.Count == nil {
+		t.Error("sockets that were read and are none are not counted")
+	}
+}
+
+// For how long a connection has stalled that nobody knows of is not taken from
+// another, and it is listed first.
+func TestCheckSinceWhen(t *testing.T) {
+	bare := seenSocket(1, func(s *sockstate.Socket) { s.Info, s.Retransmits = nil, 5 })
+	socks := []sockstate.Socket{bare}
+	for port := range uint16(mostConns) {
+		socks = append(socks, seenSocket(port+2, sentAgain(7, 30*sec)))
+	}
+	c := Check(glimpses{sockets: twice(socks...)}.recording(), Defaults())
+	s := c.Shippers[0]
+	if worst := s.Connections[0]; worst.Class != IdleHalfOpen || worst.Stood != nil || s.Class != IdleHalfOpen || deref(s.Stood) < 20*sec || strings.Contains(c.Summary, "no answer for at least") {
+		t.Errorf("%s; %+v", c.Summary, worst)
 	}
 }
 

@@ -164,5 +164,9 @@ func ages(k sockstate.Socket) string {
 	if k.Info == nil {
 		return ""
 	}
-	return fmt.Sprintf(", last data received %s ago, last ACK %s ago", round(k.Info.LastDataRecv), round(k.Info.LastAckRecv))
+	received := fmt.Sprintf("last data received %s ago", round(k.Info.LastDataRecv))
+	if n, ok := k.Info.BytesReceived.Get(); ok && n == 0 {
+		received = "no data ever received" // the kernel counts from the connection's beginning
+	}
+	return fmt.Sprintf(", %s, last ACK %s ago", received, round(k.Info.LastAckRecv))
 }

@@ -24,11 +24,11 @@ func Judge(rec *timeline.Recording, th Thresholds) Verdict {
 		last = judgeOne(rec, name, th)
 		last.v.Shipper = name
 		all.Shippers = append(all.Shippers, last.v)
+		if s := last.v.Series; s != nil && (all.Series == nil || s.Snapshots > all.Series.Snapshots) {
+			all.Series = &Series{Snapshots: s.Snapshots, Every: s.Every}
+		}
 	}
 	all.sum()
-	if s := last.v.Series; s != nil {
-		all.Series = &Series{Snapshots: s.Snapshots, Every: s.Every}
-	}
 	last.v = all
 	last.warn(rec)
 	return last.v

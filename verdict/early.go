@@ -54,6 +54,11 @@ func (t Thresholds) outage(k sockstate.Socket) (why string, ok bool) {
 	return fmt.Sprintf("of %s before %.0f were sent again: so many in a row are not chance", count(segments-unanswered, "segment"), r), true
 }
 
+// young is the doubt about an outage that is known so early.
+func young(age time.Duration) string {
+	return fmt.Sprintf("there was no answer for only %s: a path that is down for a moment looks the same", round(age))
+}
+
 // known tells how soon after its last ACK a connection could be known to be
 // half-open.
 func (j *judge) known(c *conn) {

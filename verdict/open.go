@@ -108,10 +108,10 @@ func (j *judge) oneDead(c *conn, since, stood time.Duration) {
 	class, _, _, _ := j.dead(c)
 	last := c.lastSeen()
 	n, age, unacked := len(j.established()), last.at-since, count(last.sock.SendQ, "byte")+" unacknowledged"
-	young := age < j.th.StallAfter
-	if young {
+	soon := age < j.th.StallAfter
+	if soon {
 		j.v.Confidence = Low
-		j.find("young", fmt.Sprintf("the last ACK is only %s old: a path that is down for a moment looks the same", round(age)), last.n)
+		j.find("young", young(age), last.n)
 	}
 	told := ""
 	waiting, _, _ := j.lastBefore(j.last.Mono, pending)
@@ -122,7 +122,7 @@ func (j *judge) oneDead(c *conn, since, stood time.Duration) {
 	case n > 1 && stood <= j.th.Fresh:
 		j.stalled(c, since, fmt.Sprintf("stalled: 1 of %d connections, %s on it for %s, while acks move on others; class %s", n, unacked, round(age), class))
 		return
-	case young || waiting > 0 && (stood > j.th.Fresh || j.series.any()):
+	case soon || waiting > 0 && (stood > j.th.Fresh || j.series.any()):
 		j.stalled(c, since, fmt.Sprintf("stalled: connected, %s%s for %s; class %s", told, unacked, round(age), class))
 		return
 	}

@@ -71,3 +71,22 @@ func (j *judge) tellRestart(name string, list []restarted) {
 	}
 	j.find("restarts", fmt.Sprintf("%s was restarted %s: %s", name, count(len(list), "time"), strings.Join(when, ", ")), records...)
 }
+
+// ended takes back "not stalled" where the shipper ended, not by the recorder's hand,
+// and nothing was seen of it afterwards.
+func (j *judge) ended() {
+	var last *reading[*timeline.Party]
+	for i := range j.parties {
+		if p := &j.parties[i]; p.body.At == j.shipper || p.body.Name == j.shipper {
+			last = p
+		}
+	}
+	if last == nil || last.body.Change != timeline.Exited || last.body.ByUs {
+		return
+	}
+	text := fmt.Sprintf("the shipper ended at %s%s, and nothing was seen of it since", j.clock(last.at), how(last.body.How))
+	j.find("exited", text, last.n)
+	if j.v.Verdict == NotStalled {
+		j.conclude(Inconclusive, text+"; until then: "+j.v.Summary)
+	}
+}

@@ -3,6 +3,7 @@ package verdict
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"halfopen/timeline"
 )
@@ -43,5 +44,25 @@ func TestRestarts(t *testing.T) {
 	}
 	if len(got) != 1 || !strings.HasPrefix(got[0], "filebeat was restarted 2 times: 03:04:26") {
 		t.Errorf("%q", got)
+	}
+}
+
+// A shipper that ended is not called well for what it did before, unless the
+// recorder ended it.
+func TestShipperEnded(t *testing.T) {
+	for _, byUs := range []bool{false, true} {
+		rec := film{ships: one(phase{})}.roll()
+		end := rec.Records[len(rec.Records)-1]
+		gone := end
+		gone.Body = timeline.Body{Party: &timeline.Party{Name: "filebeat", At: "filebeat", Change: timeline.Exited, How: "signal: killed", ByUs: byUs}}
+		end.Mono += time.Minute
+		rec.Records = append(rec.Records[:len(rec.Records)-1], gone, end)
+		v := Judge(rec, Defaults())
+		if want := map[bool]string{false: Inconclusive, true: NotStalled}[byUs]; v.Verdict != want {
+			t.Errorf("ended by us %v: %q, want %q: %s", byUs, v.Verdict, want, v.Summary)
+		}
+		if !byUs && !strings.Contains(v.Summary, "the shipper ended at 03:05:05 UTC (signal: killed)") {
+			t.Errorf("%s", v.Summary)
+		}
 	}
 }

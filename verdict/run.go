@@ -62,7 +62,7 @@ type reading[T any] struct {
 
 // read sorts the records by what they say of the shipper at a place.
 func read(rec *timeline.Recording, shipper string) *run {
-	r := &run{header: rec.Header(), shipper: shipper, first: rec.Records[0], last: rec.Records[0], end: rec.End(), series: seriesOf(rec)}
+	r := &run{header: rec.Header(), shipper: shipper, first: rec.Records[0], last: rec.Records[0], end: rec.End(), series: seriesOf(rec, shipper)}
 	theirs := r.others(rec)
 	near, far := newSockets(theirs.inodes), map[string]*sockets{}
 	for _, k := range rec.Records {
@@ -160,7 +160,7 @@ type foreign struct {
 
 func (r *run) others(rec *timeline.Recording) foreign {
 	f := foreign{inodes: map[uint32]bool{}, names: map[string]bool{}}
-	pids := map[int]bool{}
+	pids, mine := map[int]bool{}, map[int]bool{}
 	own := map[string]bool{}
 	note := func(at, name string) {
 		switch {
@@ -179,7 +179,11 @@ func (r *run) others(rec *timeline.Recording) foreign {
 			note(k.Stats.At, k.Stats.Name)
 		case k.Party != nil:
 			note(k.Party.At, k.Party.Name)
-			if k.Party.At != r.shipper && k.Party.PID != 0 {
+			switch {
+			case k.Party.PID == 0:
+			case k.Party.At == r.shipper:
+				mine[k.Party.PID] = true
+			default:
 				pids[k.Party.PID] = true
 			}
 		}
@@ -188,12 +192,33 @@ func (r *run) others(rec *timeline.Recording) foreign {
 		delete(f.names, name)
 	}
 	r.own = own
+	alone := r.holdsItsOwn(rec, mine)
 	for _, k := range rec.Records {
-		if o := k.Owner; o != nil && o.Process != nil && pids[o.Process.PID] {
+		if o := k.Owner; o != nil && o.Process != nil && (pids[o.Process.PID] || alone && !mine[o.Process.PID]) {
 			f.inodes[o.Inode] = true
 		}
 	}
 	return f
+}
+
+// holdsItsOwn reports whether one of the processes that are the shipper was seen to
+// hold a connection to a watched port. Then those of other processes in the namespace
+// are not the shipper's; else it may have others hold them, as a supervisor does.
+func (r *run) holdsItsOwn(rec *timeline.Recording, mine map[int]bool) bool {
+	shipping := map[uint32]bool{}
+	for _, k := range rec.Records {
+		if k.Sockets == nil || !k.Sockets.Of(r.shipper) {
+			continue
+		}
+		for _, s := range k.Sockets.Sockets {
+			if s.State != sockstate.Listen && s.Inode != 0 && r.header.Ports.Has(s.Remote.Port()) {
+				shipping[s.Inode] = true
+			}
+		}
+	}
+	return slices.ContainsFunc(rec.Records, func(k timeline.Record) bool {
+		return k.Owner != nil && k.Owner.Process != nil && mine[k.Owner.Process.PID] && shipping[k.Owner.Inode]
+	})
 }
 
 // sysctls are those of the shipper's place, nil where they were not read.

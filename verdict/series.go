@@ -20,7 +20,7 @@ type Series struct {
 	Stalled int `json:"stalled,omitempty"`
 }
 
-// series is where the snapshots of a recording lie. The zero series has none.
+// series is where the snapshots of a shipper lie. The zero series has none.
 type series struct {
 	spans []span
 	every time.Duration
@@ -29,16 +29,18 @@ type series struct {
 // span is a snapshot, by the monotonic clock.
 type span struct{ from, to time.Duration }
 
-// seriesOf finds the snapshots of a recording.
-func seriesOf(rec *timeline.Recording) (s series) {
+// seriesOf finds the snapshots of a shipper. A recording may hold another host's too,
+// which say nothing of it.
+func seriesOf(rec *timeline.Recording, shipper string) (s series) {
 	h := rec.Header()
 	if h.Merged == nil && h.Snapshot {
 		s.spans = []span{{rec.Records[0].Mono, rec.Records[len(rec.Records)-1].Mono}}
 		return s
 	}
+	of := sourcesOf(rec, shipper)
 	at := map[int]int{} // places in spans, by source
 	for _, k := range rec.Records {
-		if k.Source < 1 || k.Source > len(h.Merged) || !h.Merged[k.Source-1].Snapshot {
+		if !of[k.Source] {
 			continue
 		}
 		i, known := at[k.Source]
@@ -59,6 +61,28 @@ func seriesOf(rec *timeline.Recording) (s series) {
 	return s
 }
 
+// sourcesOf are the snapshots of the host and the experiment that have a place: also
+// those in which it is missing, which end what was seen of it before.
+func sourcesOf(rec *timeline.Recording, place string) map[int]bool {
+	type key struct{ host, experiment string }
+	keys := map[int]key{} // by source
+	has := map[key]bool{}
+	merged := rec.Header().Merged
+	for _, k := range rec.Records {
+		if k.Header == nil || k.Source < 1 || k.Source > len(merged) || !merged[k.Source-1].Snapshot {
+			continue
+		}
+		of := key{merged[k.Source-1].Host, k.Header.Experiment}
+		keys[k.Source] = of
+		has[of] = has[of] || slices.ContainsFunc(k.Header.Places, func(p timeline.Place) bool { return p.Name == place })
+	}
+	of := map[int]bool{}
+	for source, k := range keys {
+		of[source] = has[k]
+	}
+	return of
+}
+
 func (s series) any() bool { return len(s.spans) > 0 }
 
 // last is when the last snapshot began. What was read before is not of it.
@@ -71,12 +95,12 @@ func (s series) last() time.Duration {
 
 // unended counts the snapshots of a series that have no last record.
 func unended(rec *timeline.Recording) (n int) {
-	ended := map[int]bool{}
+	ended := map[int]bool{} // of those that were read
 	for _, k := range rec.Records {
 		ended[k.Source] = ended[k.Source] || k.End != nil
 	}
 	for i, s := range rec.Header().Merged {
-		if s.Snapshot && !ended[i+1] {
+		if has, read := ended[i+1]; s.Snapshot && read && !has {
 			n++
 		}
 	}

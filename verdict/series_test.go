@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -192,5 +193,85 @@ func TestJudgeOneSnapshot(t *testing.T) {
 	alone.Records = slices.DeleteFunc(slices.Clone(old.Records), func(k timeline.Record) bool { return k.Source == 1 })
 	if v := Judge(&alone, Defaults()); v.Verdict != Stalled || v.Class != HalfOpen || v.Series.Stalled != 1 {
 		t.Errorf("%q, class %q, %+v: %s", v.Verdict, v.Class, v.Series, v.Summary)
+	}
+}
+
+// beside puts another host's snapshots into a series, each begun a while after.
+func beside(a, b *timeline.Recording, after time.Duration) *timeline.Recording {
+	h, other := *a.Header(), b.Header()
+	h.Places = append(slices.Clone(h.Places), other.Places...)
+	h.Merged = slices.Clone(h.Merged)
+	shift := len(h.Merged)
+	for _, s := range other.Merged {
+		s.Host, s.BootID = "other", "other"
+		h.Merged = append(h.Merged, s)
+	}
+	last := len(a.Records) - 1
+	records := slices.Clone(a.Records[1:last])
+	for _, k := range b.Records {
+		if k.Source > 0 {
+			k.Source, k.Mono, k.Time = k.Source+shift, k.Mono+after, k.Time.Add(after)
+			records = append(records, k)
+		}
+	}
+	slices.SortStableFunc(records, func(x, y timeline.Record) int { return cmp.Compare(x.Mono, y.Mono) })
+	first, end := a.Records[0], a.Records[last]
+	first.Header, end.Mono = &h, records[len(records)-1].Mono
+	out := &timeline.Recording{Path: a.Path, Records: slices.Concat([]timeline.Record{first}, records, []timeline.Record{end})}
+	for i := range out.Records {
+		out.Records[i].N = uint64(i + 1)
+	}
+	return out
+}
+
+// The snapshots of another host, a shipper's or a receiver's, begun a little later
+// each time, take nothing from a stall and add nothing to it.
+func TestJudgeSeriesOfTwoHosts(t *testing.T) {
+	for _, is := range []state{dead, silent, blocked, zero} {
+		stalls := snapshots(film{seconds: 1500, ships: one(phase{}, phase{at: 700, is: is})}.roll(), fiveMinutes, 0)
+		alone := Judge(stalls, Defaults())
+		other := snapshots(film{seconds: 1500, ships: []ship{{place: "filebeat@other", lines: [][]phase{{{}}}}}}.roll(), fiveMinutes, 0)
+		receiver := snapshots(film{seconds: 1500, ships: []ship{{place: "logstash", blind: true, mute: []int{0, 9999}, lines: [][]phase{{{}}}}}, far: true}.roll(), fiveMinutes, 0)
+		for _, k := range receiver.Records {
+			if k.Header != nil {
+				k.Header.Places = []timeline.Place{{Name: "logstash", Role: timeline.Receiver}}
+			}
+		}
+		for name, rec := range map[string]*timeline.Recording{"a shipper's": other, "a receiver's": receiver} {
+			v := Judge(beside(stalls, rec, 2*time.Second), Defaults())
+			all := v.Series
+			if len(v.Shippers) > 0 {
+				if w := v.Shippers[1]; w.Verdict != NotStalled || w.Series.Snapshots != 6 || w.Series.Stalled != 0 {
+					t.Errorf("beside %s: the other one is %q, series %+v: %s", name, w.Verdict, w.Series, w.Summary)
+				}
+				v = v.Shippers[0]
+			}
+			if v.Verdict != Stalled || v.Class != alone.Class || v.Series == nil || *v.Series != *alone.Series {
+				t.Errorf("state %d beside %s: %q, class %q, series %+v: %s; alone %q, class %q, series %+v", is, name, v.Verdict, v.Class, v.Series, v.Summary, alone.Verdict, alone.Class, alone.Series)
+			}
+			if all == nil || all.Snapshots != 6 || all.Every.Round(time.Second) != 5*time.Minute {
+				t.Errorf("beside %s: series of all %+v", name, all)
+			}
+		}
+	}
+}
+
+// A shipper that the last snapshots of its host do not have any more is not said to
+// stall until today.
+func TestJudgeSeriesWithoutShipper(t *testing.T) {
+	rec := snapshots(film{seconds: 1500, ships: one(phase{}, phase{at: 700, is: silent})}.roll(), fiveMinutes, 0)
+	last := len(rec.Header().Merged)
+	rec.Records = slices.DeleteFunc(rec.Records, func(k timeline.Record) bool { return k.Source == last && k.Stats != nil })
+	for i, k := range rec.Records {
+		switch {
+		case k.Source != last:
+		case k.Header != nil:
+			k.Header.Places = []timeline.Place{{Name: "vector", Role: timeline.Shipper}}
+		case k.Sockets != nil:
+			rec.Records[i].Sockets = &timeline.Sockets{At: "vector", Via: "diag", Readings: 1}
+		}
+	}
+	if v := Judge(rec, Defaults()); v.Verdict == Stalled || v.Series.Snapshots != 6 {
+		t.Errorf("%q, series %+v: %s", v.Verdict, v.Series, v.Summary)
 	}
 }

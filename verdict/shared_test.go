@@ -95,3 +95,27 @@ func TestJudgeOneNamespace(t *testing.T) {
 		})
 	}
 }
+
+// A connection of a process that was not watched, in the shipper's namespace, is not
+// the shipper's; where the watched process holds none itself, as a supervisor, those
+// of others are.
+func TestJudgeStranger(t *testing.T) {
+	for _, tt := range []struct {
+		holder int
+		want   string
+	}{{7, NotStalled}, {8, Stalled}} {
+		rec := film{ships: []ship{{lines: [][]phase{{{}}, {{}, {at: 10, is: dead}}}}}}.roll()
+		at := rec.Records[1]
+		for _, b := range []timeline.Body{
+			{Owner: &timeline.Owner{At: "filebeat", Inode: 1002, Process: &sockstate.Owner{PID: 99}}},
+			{Owner: &timeline.Owner{At: "filebeat", Inode: 1001, Process: &sockstate.Owner{PID: tt.holder}}},
+			{Party: &timeline.Party{Name: "filebeat", At: "filebeat", Change: timeline.Started, PID: 7}},
+		} {
+			at.Body = b
+			rec.Records = slices.Insert(rec.Records, 2, at)
+		}
+		if v := Judge(rec, Defaults()); v.Verdict != tt.want {
+			t.Errorf("held by process %d: %q, want %q: %s", tt.holder, v.Verdict, tt.want, v.Summary)
+		}
+	}
+}

@@ -19,11 +19,11 @@ type Thresholds struct {
 	// half-open, rather than on a path that loses packets. At 50% loss one of the
 	// first six retransmissions and its answer gets through in 82 of 100 cases.
 	Silent time.Duration `json:"silent_ns"`
-	// Outage: for how long at least no ACK must have come, for a connection that
-	// retransmits to be known to be silent before Silent is over; and Chance: how
-	// often at most loss as it was before would have done that to all that the
-	// connection has sent. On a path that loses nothing the third retransmission
-	// proves it, 1.4 s after the data; of packets lost at random never Silent.
+	// Outage and Chance: a connection that retransmits is known to be silent before
+	// Silent is over, once no answer has come for Outage and loss, as the connection
+	// has had it until now, would do that to all it has sent no more often than
+	// Chance. After 200 segments without a loss the third retransmission shows it,
+	// 1.4 s after the data; after ten the seventh. See [Thresholds.outage].
 	Outage time.Duration `json:"outage_ns"`
 	Chance float64       `json:"chance"`
 	// Retransmits: how many retransmissions say the same where the time of the last

@@ -143,6 +143,7 @@ func (j *judge) decide() {
 	j.judged()
 	j.tellPackets()
 	j.tellRestarts()
+	j.ended()
 	j.ruled()
 	j.forgotten()
 	j.linked()

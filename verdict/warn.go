@@ -24,6 +24,9 @@ func (j *judge) warn(rec *timeline.Recording) {
 	if rec.Older > 0 && j.series.any() {
 		j.warnf("%s are more than is loaded", count(rec.Older, "older snapshot"))
 	}
+	if rec.Gone > 0 {
+		j.warnf("%s removed while they were read", count(rec.Gone, "snapshot"))
+	}
 	if n := unended(rec); n > 0 {
 		j.warnf("%s without an end: killed, or cut off by a full disk", count(n, "snapshot"))
 	}

@@ -54,7 +54,7 @@ func pass(cmd *exec.Cmd, rec *collect.Recorder, logs logPlan, stdout, stderr io.
 
 // outputPatience is how long a command that prints faster than its lines are
 // matched is held up, as a slow disk would hold it up, before lines are left out.
-const outputPatience = 100 * time.Millisecond
+const outputPatience = 2 * time.Second
 
 // keepOutput records the lines of the streams, in the order in which they come,
 // until both end. It returns when it takes them; done waits for the last ones.

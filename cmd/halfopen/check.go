@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"halfopen/beatstats"
 	"halfopen/report"
 	"halfopen/verdict"
 )
@@ -23,6 +22,7 @@ type checkupOptions struct {
 	th            verdict.Thresholds
 	plugin        bool
 	warn, crit    limitSpan
+	limited       bool // one of the two is given
 }
 
 // pluginFlag is looked for in the command line before it is parsed: to a
@@ -41,8 +41,13 @@ up, and what to do next. It writes nothing and needs no recording.
 
 What is called stalled is proven by the kernel's own clocks: the age of the last ACK,
 retransmissions and their backoff, probes of a closed window or without an answer; or by
-readings at least --stall-after apart (--over 1m). What can't be told is called unknown,
-with the reason. --timeout bounds everything; what was had by then is shown, and marked.
+readings at least --stall-after apart (--over 1m). A connection under load is called half-open
+as soon as more packets in a row went unanswered than its losses of before explain (--outage,
+--chance); until --stall-after that is marked "confidence low", for a path that is down for a
+moment looks the same. What can't be told is called unknown, with the reason.
+
+It takes as long as --over and a little, some 5s where an endpoint of counters hangs, and
+never longer than --timeout; what was had by then is shown, and marked.
 
 As a monitoring plugin (--plugin) it prints one line with performance data and the report
 behind it. --warning and --critical are for how long acks stand still on any connection:
@@ -62,6 +67,7 @@ With --plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, errors and usage among th
   command[check_halfopen]=sudo /usr/local/bin/halfopen check --plugin -w 10 -c 30`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.limited = cmd.Flags().Changed("warning") || cmd.Flags().Changed("critical")
 			return o.answer(cmd.OutOrStdout(), o.run(cmd.Context(), args, cmd.OutOrStdout(), cmd.ErrOrStderr()))
 		},
 	}
@@ -110,18 +116,13 @@ func (o *checkupOptions) validate(args []string) error {
 		return usage("--timeout %s: want more than --over, %s, and some time to look", o.timeout, o.over)
 	case o.plugin && o.json:
 		return usage("--plugin and --json are two forms of one answer: give one")
+	case o.limited && !o.plugin:
+		return usage("--warning and --critical are limits of --plugin: give that too, or --stall-after and --silent instead")
 	case o.warn > o.crit:
 		return usage("--warning %s is more than --critical %s", &o.warn, &o.crit)
 	}
-	for _, s := range o.stats {
-		if _, err := beatstats.ParseEndpoint(s); err != nil {
-			return usage("--stats: %w", err)
-		}
-	}
-	for _, p := range o.pids {
-		if p <= 0 {
-			return usage("--pid %d: want a process id", p)
-		}
+	if err := o.checkNamed(); err != nil {
+		return err
 	}
 	return checkThresholds(o.th)
 }
@@ -175,9 +176,7 @@ func (o *checkupOptions) answer(stdout io.Writer, err error) error {
 		return err
 	}
 	if o.plugin {
-		if _, err := stdout.Write(report.PluginError(err)); err != nil {
-			return err
-		}
+		_, _ = stdout.Write(report.PluginError(err)) // who can't read it has the exit code
 		return codeError(report.PluginUnknown)
 	}
 	if _, none := errors.AsType[nothingFoundError](err); none {

@@ -2,12 +2,16 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/procfs"
 
+	"halfopen/clock"
 	"halfopen/collect"
 	"halfopen/container"
 	"halfopen/sockstate"
@@ -35,6 +39,11 @@ func (v *visit) judge() verdict.Checkup {
 				readings = append(readings, l.stats)
 			}
 			readings = append(readings, v.sorted(w, l.table))
+		}
+		if p := w.program; p.PID != 0 && len(w.looks) > 0 && !lives(p) {
+			readings = append(readings, timeline.Record{Time: time.Now().UTC(), Mono: clock.Mono(), Body: timeline.Body{
+				Party: &timeline.Party{Name: w.subject.name, At: w.subject.name, Change: timeline.Exited, PID: p.PID},
+			}})
 		}
 	}
 	slices.SortStableFunc(readings, func(a, b timeline.Record) int { return cmp.Compare(a.Mono, b.Mono) })
@@ -80,8 +89,11 @@ func (v *visit) tell(s *verdict.ShipperCheck) {
 			continue
 		}
 		s.What = w.about()
-		if w.shut != "" {
-			s.Notes = append(s.Notes, w.shut)
+		if w.shut != nil {
+			s.Notes = append(s.Notes, w.shut.Error())
+		}
+		if s.Count == nil {
+			s.Next = cmp.Or(w.unseen(), s.Next)
 		}
 		if w.root != "" && w.ns == nil {
 			s.Notes = append(s.Notes, fmt.Sprintf("its sockets were read from %s/net/tcp instead, without tcp_info, and its counters were not asked for", w.root))
@@ -95,6 +107,22 @@ func (v *visit) tell(s *verdict.ShipperCheck) {
 			}
 		}
 	}
+}
+
+// unseen is what to do about sockets that could not be read for a reason that is
+// known, else "".
+func (w *ward) unseen() string {
+	for _, l := range w.looks {
+		switch err := l.table.err; {
+		case errors.Is(err, errStopped):
+			return "start it, or name others: --container, --pid"
+		case errors.Is(err, os.ErrNotExist):
+			return "run it again: the process has ended meanwhile"
+		case errors.Is(err, os.ErrPermission):
+			return `run it as root; "halfopen doctor" names what is missing`
+		}
+	}
+	return ""
 }
 
 // has reports whether a socket is a ward's: held by its process, by a descendant of

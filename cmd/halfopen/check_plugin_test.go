@@ -36,7 +36,7 @@ func TestCheckPlugin(t *testing.T) {
 	}
 	began := time.Now()
 	p.cut(p.bed.Router, fault.Transient, false)
-	p.becomes(began, verdict.HalfOpen, 3*time.Second, "--silent", "3s", "--fresh", "1s")
+	p.becomes(began, verdict.HalfOpen, 3*time.Second, "--outage", "3s", "--silent", "3s", "--fresh", "1s")
 	for _, c := range []struct {
 		warn, crit, says string
 		code             int
@@ -45,6 +45,20 @@ func TestCheckPlugin(t *testing.T) {
 		if code != c.code || !strings.HasPrefix(line, "HALFOPEN "+c.says+" - ") || !plugLine.MatchString(line) || !strings.Contains(line, "half-open, no answer for at least ") ||
 			!strings.Contains(line, "'stalled'=1;") || !strings.Contains(rest, "the kernel's give-up") || strings.Contains(rest, "|") {
 			t.Errorf("-w %s -c %s: exit code %d\n%s\n%s", c.warn, c.crit, code, line, rest)
+		}
+	}
+}
+
+// Limits without the form that they are for would be passed over in silence.
+func TestCheckLimitsUsage(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]int{
+		"-w 10": exitUsage, "--critical 30": exitUsage, "--json -c 30": exitUsage, "--plugin -w 20 -c 10": 3, "--plugin --json": 3,
+	} {
+		cmd := exec.Command(binary, append([]string{"check"}, strings.Fields(args)...)...)
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != want || want == exitUsage && !strings.Contains(string(out), "limits of --plugin") {
+			t.Errorf("%q: exit code %d\n%s", args, code, out)
 		}
 	}
 }

@@ -61,8 +61,12 @@ func TestCheckHalfOpen(t *testing.T) {
 	}
 	began := time.Now()
 	p.cut(p.bed.Router, fault.Transient, false)
-	conn := p.becomes(began, verdict.HalfOpen, 3*time.Second, "--silent", "3s", "--fresh", "1s")
-	if conn.Unacked == 0 || conn.Retransmits == 0 || len(conn.Ends) != 1 || conn.Ends[0].By != verdict.ByKernel || conn.Ends[0].Earliest == nil {
+	conn := p.becomes(began, verdict.HalfOpen, verdict.Defaults().Outage)
+	if conn.Confidence != verdict.Low || !strings.Contains(conn.Why, "a path that is down for a moment looks the same") {
+		t.Errorf("%+v", conn)
+	}
+	conn = p.becomes(began, verdict.HalfOpen, 3*time.Second, "--outage", "3s", "--silent", "3s", "--stall-after", "3s", "--fresh", "1s")
+	if conn.Confidence != "" || conn.Unacked == 0 || conn.Retransmits == 0 || len(conn.Ends) != 1 || conn.Ends[0].By != verdict.ByKernel || conn.Ends[0].Earliest == nil {
 		t.Errorf("%+v", conn)
 	}
 	if left := time.Until(*conn.Ends[0].Latest); left < 14*time.Minute || left > 20*time.Minute {
@@ -79,7 +83,7 @@ func TestCheckForgottenFlow(t *testing.T) {
 	p.chatter()
 	began := time.Now()
 	p.cut(p.bed.Router, fault.Transient, true)
-	conn := p.becomes(began, verdict.HalfOpen, 3*time.Second, "--silent", "3s", "--fresh", "1s")
+	conn := p.becomes(began, verdict.HalfOpen, 3*time.Second, "--outage", "3s", "--silent", "3s", "--fresh", "1s")
 	client, _, err := p.dial(5 * time.Second)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"halfopen/clock"
 	"halfopen/flow"
+	"halfopen/report"
 	"halfopen/sockstate"
 	"halfopen/verdict"
 )
@@ -52,7 +53,7 @@ func (o *checkupOptions) visit(ctx context.Context) (verdict.Checkup, error) {
 	}
 	c := v.judge()
 	if err != nil {
-		why := fmt.Sprintf("time ran out after %s (--timeout)", o.timeout)
+		why := fmt.Sprintf("time ran out after %s (--timeout %s, less the time to answer)", report.Span(time.Since(v.began)), o.timeout)
 		if ctx.Err() != nil {
 			why = "it was interrupted"
 		}
@@ -129,21 +130,27 @@ func (v *visit) rounds(ctx context.Context, wards []*ward) error {
 	return errors.Join(v.identify(), ctx.Err())
 }
 
-// together is how many endpoints, or namespaces, are read at a time.
-const together = 8
+// How many namespaces are read at a time, and how many endpoints are asked: each of
+// those may hang, and holds a thread while it is dialled.
+const (
+	together = 8
+	asked    = 64
+)
 
 // round takes a reading: of all counters, then of each namespace once. The counters
 // come first, so that what they say was sent went out before the sockets were read.
 func (v *visit) round(ctx context.Context, wards []*ward) {
 	var ask, read errgroup.Group
-	ask.SetLimit(together)
+	ask.SetLimit(asked)
 	read.SetLimit(together)
 	sights := make([]sight, len(wards))
 	seats := map[string][]int{}
+	limited, stop := context.WithTimeout(ctx, v.asks())
+	defer stop()
 	for i, w := range wards {
 		seats[w.seat()] = append(seats[w.seat()], i)
 		ask.Go(func() error {
-			w.ask(ctx, v, &sights[i])
+			w.ask(limited, v, &sights[i])
 			return nil
 		})
 	}

@@ -21,7 +21,7 @@ import (
 type ward struct {
 	*subject
 	view
-	shut   string // why its namespace was not entered
+	shut   error // why its namespace was not entered
 	client *beatstats.Client
 	looks  []sight
 	kin    map[int]bool // processes whose sockets are its too, as far as was asked
@@ -42,6 +42,8 @@ type table struct {
 	via         string
 	err         error
 }
+
+var errStopped = errors.New("the container does not run")
 
 // slow are the reasons why an endpoint that is there did not answer in time.
 var slow = map[beatstats.Reason]bool{beatstats.Unreachable: true, beatstats.HeaderTimeout: true, beatstats.BodyTimeout: true}
@@ -71,12 +73,12 @@ func (v *visit) admit(s *subject) (*ward, error) {
 	w := &ward{subject: s, view: view{name: s.name}, kin: map[int]bool{}}
 	w.place = timeline.Place{Name: s.name, Role: discover.Shipper}
 	if c := s.program.Container; c != nil && !c.Running {
-		w.shut = "the container does not run"
+		w.shut = errStopped
 		return w, nil
 	}
 	ns, err := netns.Open(s.path())
 	if err != nil {
-		w.shut = notEntered(err).Error()
+		w.shut = notEntered(err)
 		if s.netns != "" {
 			return nil, fmt.Errorf("check %s: %w", s.what(), notEntered(err))
 		}
@@ -94,8 +96,8 @@ func (v *visit) admit(s *subject) (*ward, error) {
 	return w, nil
 }
 
-// asks is how long an endpoint may take: both readings together leave time for
-// the rest.
+// asks is how long all endpoints may take together: both readings leave time for the
+// rest, however many hang.
 func (v *visit) asks() time.Duration { return min(2*time.Second, (v.o.timeout-v.o.over)/4) }
 
 func (w *ward) close() {
@@ -108,7 +110,7 @@ func (w *ward) close() {
 // seat names the namespace that the ward is in.
 func (w *ward) seat() string {
 	if w.ns == nil {
-		return w.root + w.shut
+		return fmt.Sprint(w.root, w.shut)
 	}
 	return fmt.Sprint(w.place.NetNS)
 }
@@ -136,7 +138,7 @@ func (w *ward) table(v *visit) (t table) {
 	defer v.begin("the sockets of " + w.subject.name)()
 	t.began = clock.Mono()
 	if w.root == "" {
-		t.err = errors.New(w.shut)
+		t.err = w.shut
 	} else {
 		t.sockets, t.via, t.err = w.sockets(v.ports)
 	}

@@ -48,15 +48,16 @@ func announce(ctx context.Context, rec *collect.Recorder, err error, asJSON bool
 	if cerr != nil {
 		return errors.Join(err, rec.Incomplete(), cerr)
 	}
+	serr := rec.Seal() // first: the evidence is whole whoever reads the verdict
 	out, rerr := render(v, asJSON)
 	if rerr != nil {
-		return rerr
+		return errors.Join(rerr, serr)
 	}
-	if _, werr := stdout.Write(out); werr != nil {
-		return fmt.Errorf("print verdict: %w", werr)
-	}
-	serr := rec.Seal()
+	_, werr := stdout.Write(out)
 	fmt.Fprintf(stderr, "evidence: %s-*\n", rec.Prefix())
+	if werr != nil {
+		return errors.Join(fmt.Errorf("print verdict: %w", werr), serr)
+	}
 	if err != nil && ctx.Err() == nil {
 		return errors.Join(err, rec.Incomplete(), serr)
 	}

@@ -13,7 +13,7 @@ func describeProgram(p discover.Program) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s", p.Kind, p.Role)
 	if p.PID != 0 {
-		fmt.Fprintf(&b, ", process %d (%s)", p.PID, p.Name)
+		fmt.Fprintf(&b, ", process %d (%s)", p.PID, report.Line(p.Name))
 	}
 	if c := p.Container; c != nil {
 		fmt.Fprintf(&b, ", container %s", c.Name)
@@ -22,7 +22,7 @@ func describeProgram(p discover.Program) string {
 		}
 	}
 	b.WriteByte('\n')
-	line := func(what, is string) { fmt.Fprintf(&b, "  %-11s %s\n", what, is) }
+	line := func(what, is string) { fmt.Fprintf(&b, "  %-11s %s\n", what, report.Line(is)) }
 	for _, s := range p.Connections {
 		line("connection", fmt.Sprintf("%s %s", s.Flow, s.State))
 	}

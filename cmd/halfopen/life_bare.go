@@ -16,14 +16,24 @@ import (
 // lifeEvery is how often a process is looked for that no engine tells of.
 const lifeEvery = time.Second
 
-// watchBare tells of a process without a container: one with the same command line
-// that began after it ended is what its supervisor has started in its place.
+// goneEvery is the same for one that has ended, once it was not started anew within
+// a minute: all processes are read for it.
+const (
+	goneEvery = 10 * time.Second
+	soonAnew  = time.Minute
+)
+
+// watchBare tells of a process without a container: one of the same user, with the
+// same command line and in the same network namespace, that began after it ended is
+// what its supervisor has started in its place.
 func (s *subject) watchBare(ctx context.Context, each func(collect.Process)) error {
 	now, running, seen := s.program, true, clock.Mono()
 	tell := func() {
 		each(collect.Process{PID: now.PID, Running: running, Command: now.Cmdline, Logs: s.logPaths(container.Container{PID: now.PID})})
 	}
 	tell()
+	user, _ := userOf(now.PID)
+	looked := seen
 	tick := time.NewTicker(lifeEvery)
 	defer tick.Stop()
 	for {
@@ -32,11 +42,16 @@ func (s *subject) watchBare(ctx context.Context, each func(collect.Process)) err
 			return nil
 		case <-tick.C:
 		}
-		if began := clock.Mono(); running && lives(now) {
+		began := clock.Mono()
+		switch {
+		case running && lives(now):
 			seen = began
 			continue
+		case !running && began-seen > soonAnew && began-looked < goneEvery:
+			continue
 		}
-		next, again := successor(now, seen)
+		looked = began
+		next, again := successor(now, user, seen)
 		switch {
 		case again:
 			now, running = next, true
@@ -64,26 +79,47 @@ func lives(p discover.Program) bool {
 const userHz = 100
 
 // successor is the first process that began to run the same command since a time by
-// CLOCK_BOOTTIME.
-func successor(p discover.Program, since time.Duration) (next discover.Program, ok bool) {
+// CLOCK_BOOTTIME, for the same user and in the same network namespace.
+func successor(p discover.Program, user uint64, since time.Duration) (next discover.Program, ok bool) {
 	earliest := uint64(since.Seconds() * userHz)
 	all, err := procfs.AllProcs()
 	if err != nil || len(p.Cmdline) == 0 {
 		return next, false
 	}
 	for _, proc := range all {
-		args, err := proc.CmdLine()
-		if err != nil || proc.PID == p.PID || !slices.Equal(discover.Redact(args), p.Cmdline) {
-			continue
-		}
 		st, err := proc.Stat()
-		if err != nil || st.State == "Z" || st.State == "X" || st.Starttime < earliest {
+		if err != nil || proc.PID == p.PID || st.State == "Z" || st.State == "X" || st.Starttime < earliest || ok && st.Starttime >= next.StartTime {
 			continue
 		}
-		if !ok || st.Starttime < next.StartTime {
-			next, ok = p, true
-			next.PID, next.StartTime = proc.PID, st.Starttime
+		args, err := proc.CmdLine()
+		if err != nil || !slices.Equal(discover.Redact(args), p.Cmdline) {
+			continue
 		}
+		if its, known := userOf(proc.PID); !known || its != user || !inNetNS(proc, p.NetNS) {
+			continue
+		}
+		next, ok = p, true
+		next.PID, next.StartTime = proc.PID, st.Starttime
 	}
 	return next, ok
+}
+
+// userOf is the effective user of a process.
+func userOf(pid int) (uid uint64, ok bool) {
+	proc, err := procfs.NewProc(pid)
+	if err != nil {
+		return 0, false
+	}
+	st, err := proc.NewStatus()
+	return st.UIDs[1], err == nil
+}
+
+// inNetNS reports whether a process is in a network namespace; where that one is not
+// known (0), it says yes.
+func inNetNS(proc procfs.Proc, inode uint64) bool {
+	if inode == 0 {
+		return true
+	}
+	spaces, err := proc.Namespaces()
+	return err == nil && uint64(spaces["net"].Inode) == inode
 }

@@ -14,12 +14,13 @@ import (
 )
 
 // A process that its supervisor starts anew is followed, and its end and its new
-// beginning are recorded; another with the same command that ran all the time is not
-// taken for it.
+// beginning are recorded; others with the same command, one that ran all the time and
+// one in another network namespace, are not taken for it.
 func TestRecordBareRestart(t *testing.T) {
 	t.Parallel()
-	start := func() *exec.Cmd {
-		cmd := exec.Command("sleep", fmt.Sprintf("%d.5", 70_000+syscall.Getpid()%10_000))
+	start := func(before ...string) *exec.Cmd {
+		args := append(before, "sleep", fmt.Sprintf("%d.5", 70_000+syscall.Getpid()%10_000))
+		cmd := exec.Command(args[0], args[1:]...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -34,19 +35,20 @@ func TestRecordBareRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { rec.Process.Kill(); rec.Wait() })
+	tells := func(change string, pid int) bool {
+		path, err := timeline.Find(dir)
+		if err != nil {
+			return false
+		}
+		all, err := timeline.Load(path)
+		return err == nil && slices.ContainsFunc(all.Records, func(k timeline.Record) bool {
+			return k.Party != nil && k.Party.Change == change && k.Party.PID == pid
+		})
+	}
 	told := func(change string, pid int) {
 		t.Helper()
-		said := false
-		until(20*time.Second, func() bool {
-			if path, err := timeline.Find(dir); err == nil {
-				all, err := timeline.Load(path)
-				said = err == nil && slices.ContainsFunc(all.Records, func(k timeline.Record) bool {
-					return k.Party != nil && k.Party.Change == change && k.Party.PID == pid
-				})
-			}
-			return said
-		})
-		if !said {
+		until(20*time.Second, func() bool { return tells(change, pid) })
+		if !tells(change, pid) {
 			t.Fatalf("process %d was never told to have %s", pid, change)
 		}
 	}
@@ -54,8 +56,12 @@ func TestRecordBareRestart(t *testing.T) {
 	first.Process.Kill()
 	first.Wait()
 	told(timeline.Exited, first.Process.Pid)
+	elsewhere := start("unshare", "--net")
 	second := start()
 	told(timeline.Started, second.Process.Pid)
+	if tells(timeline.Started, elsewhere.Process.Pid) {
+		t.Error("a process in another network namespace was taken for it")
+	}
 	if err := rec.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}

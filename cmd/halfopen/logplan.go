@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"path"
 	"path/filepath"
@@ -25,6 +26,8 @@ type logPlan struct {
 	set  *collect.LogSet
 	as   map[string]logtail.Format // how files are written, by path, where that is named
 	lost error                     // why positions could not be read, nil if they were
+	// ask reads what a container puts out where no file is known.
+	ask func(context.Context, logtail.Config, logtail.Handler) error
 }
 
 // positionsFile is where --resume finds how far logs were read.
@@ -32,7 +35,7 @@ const positionsFile = "log-positions.json"
 
 // plan opens the positions where --resume asks for them.
 func (l *logFlags) plan(evidence string, m *logtail.Matcher) (p logPlan, err error) {
-	p = logPlan{from: l.from(), set: &collect.LogSet{Matcher: m}, as: map[string]logtail.Format{}}
+	p = logPlan{from: l.from(), set: &collect.LogSet{Matcher: m}, as: map[string]logtail.Format{}, ask: followContainer}
 	for _, spec := range l.specs {
 		p.as[spec.path] = spec.format
 	}
@@ -50,7 +53,7 @@ func (l *logFlags) plan(evidence string, m *logtail.Matcher) (p logPlan, err err
 func (p logPlan) log(name, path, copyName string) *collect.Logs {
 	l := &collect.Logs{Name: name, Path: path, Copy: copyName, Format: p.as[path], From: p.from, Set: p.set}
 	if strings.HasPrefix(path, collect.ContainerPrefix) {
-		l.Follow = followContainer
+		l.Follow = p.ask
 	}
 	return l
 }

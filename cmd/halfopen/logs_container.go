@@ -53,7 +53,24 @@ func readContainer(ctx context.Context, c container.Container, cfg logtail.Confi
 		cfg.Path = c.LogPath
 		return logtail.Follow(ctx, cfg, h)
 	}
-	return askEngine(ctx, c.ID, cfg, h)
+	return askEngine(ctx, container.Logs, c.ID, cfg, h)
+}
+
+// readContainerNow reads what a container has put out so far.
+func readContainerNow(ctx context.Context, cfg logtail.Config, h logtail.Handler) error {
+	c, err := container.Find(ctx, strings.TrimPrefix(cfg.Path, collect.ContainerPrefix))
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return err
+	case readable(c.LogPath):
+		ended, end := context.WithCancel(ctx)
+		end() // what is there is read once more
+		cfg.Path = c.LogPath
+		return logtail.Follow(ended, cfg, h)
+	}
+	return askEngine(ctx, container.LogsNow, c.ID, cfg, h)
 }
 
 func readable(path string) bool {
@@ -68,14 +85,17 @@ func readable(path string) bool {
 	return true
 }
 
+// engineLogs is container.Logs or container.LogsNow.
+type engineLogs func(ctx context.Context, nameOrID string, from container.LogStart, h container.LogHandler) error
+
 // askEngine reads the output of a container through its engine. The lines are
 // those that containerd would write (CRI): time, stream and F, or P for a part,
 // before the text.
-func askEngine(ctx context.Context, id string, cfg logtail.Config, h logtail.Handler) error {
+func askEngine(ctx context.Context, read engineLogs, id string, cfg logtail.Config, h logtail.Handler) error {
 	key := collect.ContainerPrefix + id
 	var offset int64
 	var line []byte
-	return container.Logs(ctx, id, startOf(cfg, key), container.LogHandler{
+	return read(ctx, id, startOf(cfg, key), container.LogHandler{
 		Place: func(place string) { cfg.Positions.Set(key, logtail.Position{Cursor: place}) },
 		Line: func(o container.Output) error {
 			at, tag := o.RawTime, "F"

@@ -58,6 +58,9 @@ func (l *logFlags) check() error {
 		if err != nil {
 			return usage("--log %q: %w", s, err)
 		}
+		if slices.ContainsFunc(l.specs, func(o logSpec) bool { return o.place == spec.place && path.Clean(o.path) == path.Clean(spec.path) }) {
+			return usage("--log %q: this log is given twice: its lines would be recorded twice", s)
+		}
 		l.specs = append(l.specs, spec)
 	}
 	return nil
@@ -98,8 +101,8 @@ func (n *linesFlag) Set(s string) error {
 		return nil
 	}
 	v, err := strconv.ParseUint(s, 10, 31)
-	if err != nil {
-		return errors.New("want a number of lines, or all")
+	if err != nil || v == 0 {
+		return errors.New("want a number of lines, 1 or more, or all")
 	}
 	*n = linesFlag(v)
 	return nil

@@ -51,9 +51,14 @@ Exit codes: 0 merged, 1 error, 2 usage.`,
 			defer m.Close()
 			describeMerge(cmd.ErrOrStderr(), m.Header)
 			if output == "" {
-				return writeMerge(m, cmd.OutOrStdout(), asText)
+				err = writeMerge(m, cmd.OutOrStdout(), asText)
+			} else {
+				err = saveMerge(m, output, asText)
 			}
-			return saveMerge(m, output, asText)
+			if m.Gone > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%d recordings were removed meanwhile, and are left out\n", m.Gone)
+			}
+			return err
 		},
 	}
 	cmd.Flags().SortFlags = false

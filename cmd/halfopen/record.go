@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -143,6 +144,14 @@ func (o *recordOptions) checkPlaces() error {
 	if err := timeline.CheckExperiment(o.experiment); err != nil {
 		return usageError{err}
 	}
+	if err := o.checkNamed(); err != nil {
+		return err
+	}
+	return o.logs.check()
+}
+
+// checkNamed checks --stats, --pid, --netns and --container.
+func (o *recordOptions) checkNamed() error {
 	for _, s := range o.stats {
 		if _, err := beatstats.ParseEndpoint(s); err != nil {
 			return usage("--stats: %w", err)
@@ -153,7 +162,13 @@ func (o *recordOptions) checkPlaces() error {
 			return usage("--pid %d: want a process id", p)
 		}
 	}
-	return o.logs.check()
+	switch {
+	case slices.Contains(o.netns, ""):
+		return usage("--netns is empty: want a path such as /run/netns/NAME")
+	case slices.Contains(o.containers, ""):
+		return usage("--container is empty: want a name or an id")
+	}
+	return nil
 }
 
 func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) error {

@@ -89,12 +89,15 @@ It needs no rights for the namespace it runs in, and names what it may not look 
 	return cmd
 }
 
+// minTimeout leaves a second for the readings, and one for what comes after them.
+const minTimeout = 2 * time.Second
+
 func (o *snapshotOptions) check() (err error) {
 	switch {
 	case o.over < 0 || o.over > time.Hour:
 		return usage("--over %s: want 0s to 1h", o.over)
-	case o.timeout < time.Second || o.timeout > time.Hour:
-		return usage("--timeout %s: want 1s to 1h", o.timeout)
+	case o.timeout < minTimeout || o.timeout > time.Hour:
+		return usage("--timeout %s: want %s to 1h", o.timeout, minTimeout)
 	case o.stallAfter <= 0:
 		return usage("--stall-after %s: want more than 0s", o.stallAfter)
 	case o.keep != "":
@@ -119,7 +122,7 @@ func (o *snapshotOptions) within(ctx context.Context, stdout, stderr io.Writer) 
 	case err := <-done:
 		return err
 	case <-time.After(most):
-		return fmt.Errorf("take a snapshot: it was not done within --timeout %s: look for a disk or a mount in %q that hangs", o.timeout, o.evidence)
+		return fmt.Errorf("take a snapshot: it was not done within --timeout %s, and is given up: try a longer one; where none is long enough, see whether the disk of %q still answers", o.timeout, o.evidence)
 	}
 }
 

@@ -195,7 +195,8 @@ func TestSnapshotKeep(t *testing.T) {
 			t.Errorf("%s is gone", f.Name())
 		}
 	}
-	if code, out, _ := runBinary(t, "verify", b.dir); code != 0 {
+	code, out, _ := runBinary(t, "verify", b.dir)
+	if code != 0 || !strings.Contains(out, "\nthe recorder removed ") || strings.Contains(out, "begins with record") {
 		t.Errorf("verify: %s", out)
 	}
 	for _, f := range after {

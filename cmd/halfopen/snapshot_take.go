@@ -28,8 +28,11 @@ type taken struct {
 	late     error    // something was not written, or not read in time
 }
 
-// atEnd is how much of the time is left for what comes after the readings.
-func (o *snapshotOptions) atEnd() time.Duration { return min(o.timeout/4, 2*time.Second) }
+// atEnd is how much of the time is left for what comes after the readings: for those
+// that were not in time to end, and for writing and judging.
+func (o *snapshotOptions) atEnd() time.Duration {
+	return min(max(o.timeout/4, time.Second), 2*time.Second)
+}
 
 func (o *snapshotOptions) take(ctx context.Context) (t taken, err error) {
 	unlock, err := lockSeries(o.evidence, o.experiment)
@@ -49,6 +52,7 @@ func (o *snapshotOptions) take(ctx context.Context) (t taken, err error) {
 		t.unkept = true
 		return t, err
 	}
+	logs.ask = readContainerNow
 	ways, closeWays := o.openAround(t.subjects)
 	places := recordPlaces(t.subjects)
 	for _, w := range ways {

@@ -92,13 +92,22 @@ func TestSnapshotTimeout(t *testing.T) {
 	t.Parallel()
 	b := newCronBed(t)
 	b.hang(7777)
-	code, stdout, stderr := b.cron("--stats", "127.0.0.1:7777", "--timeout", "1s")
+	code, stdout, stderr := b.cron("--stats", "127.0.0.1:7777", "--timeout", "2s")
 	if code != exitError || stdout != "" || !strings.Contains(stderr, "the time was up before everything was read") {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 	}
 	rec := b.last()
 	if e := rec.End(); e == nil || e.Reason != timeline.EndError || !slices.ContainsFunc(rec.Records, func(k timeline.Record) bool { return k.Sockets != nil }) {
 		t.Errorf("end %+v", e)
+	}
+	var named []string
+	for _, k := range rec.Records {
+		if k.Failure != nil {
+			named = append(named, k.Failure.Source)
+		}
+	}
+	if !slices.Contains(named, "stats of filebeat") || slices.ContainsFunc(named, func(s string) bool { return strings.HasPrefix(s, "process of ") }) {
+		t.Errorf("not read in time: %q", named)
 	}
 }
 
@@ -112,8 +121,8 @@ func TestSnapshotHangs(t *testing.T) {
 	if err := unix.Mkfifo(filepath.Join(b.dir, "halfopen-nat-snapshot-positions.json"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, stdout, stderr := b.cron("--timeout", "1s")
-	if code != exitError || stdout != "" || !strings.Contains(stderr, "it was not done within --timeout 1s") {
+	code, stdout, stderr := b.cron("--timeout", "2s")
+	if code != exitError || stdout != "" || !strings.Contains(stderr, "it was not done within --timeout 2s") {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 	}
 }

@@ -65,8 +65,8 @@ func chooseSubjects(ctx context.Context, o recordOptions) (list []*subject, name
 	if !named {
 		list = found(programs)
 	}
-	if o.once && !named { // the same place has the same name in each snapshot
-		slices.SortStableFunc(list, func(a, b *subject) int { return cmp.Compare(a.program.PID, b.program.PID) })
+	if o.once && !named { // a place has its name by its number, and is to have the same in each snapshot
+		slices.SortStableFunc(list, byIdentity)
 	}
 	if len(list) == 0 {
 		return nil, false, nothingFound(findErr, o)
@@ -75,6 +75,28 @@ func chooseSubjects(ctx context.Context, o recordOptions) (list []*subject, name
 		s.complete(o, i, list[:i])
 	}
 	return list, named, nil
+}
+
+// byIdentity orders subjects by what a restart leaves as it is, and where that is the
+// same by their age.
+func byIdentity(a, b *subject) int {
+	name := func(s *subject) string {
+		if c := s.program.Container; c != nil {
+			return c.Name
+		}
+		return ""
+	}
+	folder := func(s *subject) string {
+		dir, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", s.program.PID)) // empty where it may not be read
+		return dir
+	}
+	return cmp.Or(
+		cmp.Compare(name(a), name(b)),
+		slices.Compare(a.program.Cmdline, b.program.Cmdline),
+		cmp.Compare(folder(a), folder(b)),
+		cmp.Compare(a.program.StartTime, b.program.StartTime),
+		cmp.Compare(a.program.PID, b.program.PID),
+	)
 }
 
 // findNamed gives the containers that are named. It refuses what can't be

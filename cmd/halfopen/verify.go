@@ -68,7 +68,10 @@ func describe(c timeline.Check) string {
 		out += "cut short: the last record is missing\n"
 	}
 	if c.Removed > 0 {
-		out += fmt.Sprintf("begins with record %d: the recorder removed %d files, to keep no more than it was told\n", c.First, c.Removed)
+		if c.Snapshots == 0 {
+			out += fmt.Sprintf("begins with record %d: ", c.First)
+		}
+		out += fmt.Sprintf("the recorder removed %d files, to keep no more than it was told\n", c.Removed)
 	}
 	for _, d := range c.Damage {
 		out += "damaged: " + d.String() + "\n"
