@@ -97,7 +97,7 @@ func (t *Tracking) Run(ctx context.Context, rec *Recorder) error {
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case errors.Is(err, os.ErrPermission):
-		rec.lacks("the connection tracking of "+t.At+" is not read", "CAP_NET_ADMIN", "what its NAT makes of a connection would be recorded, and when it forgets one")
+		rec.Append(0, timeline.Body{Mark: lacking("the connection tracking of "+t.At+" is not read", "CAP_NET_ADMIN", "what its NAT makes of a connection would be recorded, and when it forgets one")})
 	default:
 		rec.Fail(source, 0, err)
 	}

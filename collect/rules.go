@@ -51,15 +51,17 @@ func (s *Rules) Run(ctx context.Context, rec *Recorder) error {
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case errors.Is(err, os.ErrPermission):
-		rec.lacks(source+" is not watched", "CAP_NET_ADMIN and CAP_NET_RAW", "rules that somebody adds or removes would be recorded, and with them when packets were dropped")
+		m := lacking(source+" is not watched", "CAP_NET_ADMIN and CAP_NET_RAW", "rules that somebody adds or removes would be recorded, and with them when packets were dropped")
+		m.Unwatched = s.At
+		rec.Append(0, timeline.Body{Mark: m})
 	default:
 		rec.Fail(source, 0, err)
 	}
 	return nil
 }
 
-// lacks notes what is not read for want of rights, and what they would add. That
+// lacking notes what is not read for want of rights, and what they would add. That
 // is no failure: nobody asked for it.
-func (r *Recorder) lacks(what, rights, adds string) {
-	r.Append(0, timeline.Body{Mark: &timeline.Mark{Text: fmt.Sprintf("%s, for that takes %s: with them %s", what, rights, adds)}})
+func lacking(what, rights, adds string) *timeline.Mark {
+	return &timeline.Mark{Text: fmt.Sprintf("%s, for that takes %s: with them %s", what, rights, adds)}
 }

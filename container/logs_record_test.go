@@ -139,7 +139,7 @@ func TestSnapshotLogsOfEngine(t *testing.T) {
 	k.say("one")
 	all.hears("one")
 	w := newWire(t, d.host)
-	w.late = 400 * time.Millisecond
+	w.slow(400 * time.Millisecond)
 	evidence := t.TempDir()
 	copies := func() (out map[string]string) {
 		out = map[string]string{}

@@ -237,7 +237,7 @@ func TestLogsNow(t *testing.T) {
 		all := listen(t, k.id, container.LogStart{})
 		all.hears("one", "two") // the engine has them
 		w := newWire(t, d.host)
-		w.late = 400 * time.Millisecond
+		w.slow(400 * time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		var lines []string
@@ -323,9 +323,9 @@ func newWire(t *testing.T, host string) *wire {
 }
 
 func (w *wire) carry(c net.Conn) {
-	time.Sleep(w.late)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	time.Sleep(w.late)
 	e, err := net.Dial("unix", w.engine)
 	if w.closed || err != nil {
 		c.Close()
@@ -334,6 +334,13 @@ func (w *wire) carry(c net.Conn) {
 	w.conns = append(w.conns, c, e)
 	w.open.Go(func() { io.Copy(e, c); e.Close() })
 	w.open.Go(func() { io.Copy(c, e); c.Close() })
+}
+
+// slow makes an engine of it that takes so long for each answer.
+func (w *wire) slow(late time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.late = late
 }
 
 // cut ends all connections; new ones are refused as long as it stays closed.

@@ -19,6 +19,9 @@ type Recording struct {
 	Holes   []Hole
 	Older   int // segments, or snapshots of a series, that were not loaded: the recording is too big for memory
 	Gone    int // snapshots of a series that were removed while it was read
+	// Unread are the timelines beside a series' snapshots that may be of it, too: they
+	// have no header that can be read.
+	Unread []string
 
 	last uint64 // number of the last record, kept or not
 	told bool   // there is more than headers and repetitions

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -61,16 +62,38 @@ func isSnapshot(path string) bool { return snapshotHeader(path) != nil }
 
 // snapshotHeader is the header of a snapshot, nil of any other recording.
 func snapshotHeader(path string) *Header {
+	if h, err := readHeader(path); err == nil && h.Snapshot {
+		return h
+	}
+	return nil
+}
+
+// readHeader reads the header that a recording begins with.
+func readHeader(path string) (*Header, error) {
 	text, err := openRegular(path)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer text.Close()
 	first, err := (&Reader{in: bufio.NewReaderSize(text, 4<<10)}).Next()
-	if err != nil || first.Header == nil || !first.Header.Snapshot {
-		return nil
+	if err != nil || first.Header == nil {
+		return nil, ErrNoHeader
 	}
-	return first.Header
+	return first.Header, nil
+}
+
+// unread are the recordings of an experiment whose header can't be read: whether they
+// are snapshots, nobody knows.
+func unread(all []dated, experiment string) (list []dated) {
+	for _, d := range all {
+		if d.experiment != experiment || d.stamp == "" {
+			continue
+		}
+		if _, err := readHeader(d.path); errors.Is(err, ErrNoHeader) {
+			list = append(list, d)
+		}
+	}
+	return list
 }
 
 // ended reports whether a recording has its last record.
@@ -169,10 +192,16 @@ func loadSeries(path string, list []dated, most int64) (*Recording, error) {
 		paths = append(paths, list[first-1].path)
 	}
 	rec, err := loadSnapshots(path, paths, nil)
-	if err == nil {
-		rec.Older = first
+	if err != nil {
+		return rec, err
 	}
-	return rec, err
+	rec.Older = first
+	if all, err := datedIn(filepath.Dir(path)); err == nil {
+		for _, d := range unread(all, list[0].experiment) {
+			rec.Unread = append(rec.Unread, filepath.Base(d.path))
+		}
+	}
+	return rec, nil
 }
 
 func loadSnapshots(path string, paths []string, unwritten []byte) (*Recording, error) {
@@ -224,6 +253,23 @@ func verifySeries(path string, list []dated) (Check, error) {
 		}
 		if !one.Whole() && len(c.Parts) < maxListed {
 			c.Parts = append(c.Parts, one)
+		}
+	}
+	all, err := datedIn(filepath.Dir(path))
+	if err != nil {
+		return c, err
+	}
+	there := map[string]bool{}
+	for _, d := range all {
+		there[d.prefix()] = true
+	}
+	for _, d := range unread(all, list[0].experiment) {
+		c.FilesBad = append(c.FilesBad, fmt.Sprintf("%q: it has no header that can be read; it may have been a snapshot", filepath.Base(d.path)))
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(files)) {
+		m := datedPrefix.FindStringSubmatch(prefix)
+		if manifest := prefix + manifestSuffix; m != nil && m[1] == list[0].experiment && !there[prefix] && slices.Contains(files[prefix], manifest) {
+			c.FilesBad = append(c.FilesBad, fmt.Sprintf("%q: the timeline that it names is not there", manifest))
 		}
 	}
 	return c, nil

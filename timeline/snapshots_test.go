@@ -328,3 +328,37 @@ func TestSeriesRemovedMeanwhile(t *testing.T) {
 		t.Errorf("all are gone: %v", err)
 	}
 }
+
+// What may have been a snapshot and can't be read, or has lost its timeline, is told
+// of by verify and in the recording.
+func TestSeriesWithUnread(t *testing.T) {
+	dir := t.TempDir()
+	var paths []string
+	for _, second := range []int{100, 400, 700, 1000} {
+		path := snapshot(t, dir, "web", "first", second, second)
+		if _, err := WriteManifest(strings.TrimSuffix(path, Suffix)); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	series := filepath.Join(dir, "web"+Suffix)
+	if c, err := Verify(series); err != nil || !c.Whole() {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	text, err := os.ReadFile(paths[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[20] ^= 1
+	if err := errors.Join(os.WriteFile(paths[1], text, 0o600), os.Remove(paths[2])); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Verify(series)
+	if err != nil || c.Whole() || c.Snapshots != 2 || len(c.FilesBad) != 2 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	rec, err := Load(series)
+	if err != nil || !slices.Equal(rec.Unread, []string{filepath.Base(paths[1])}) || len(marksOf(rec)) != 2 {
+		t.Errorf("unread %q, %v", rec.Unread, err)
+	}
+}

@@ -41,7 +41,7 @@ func (r *run) forgets(c *conn) (list []*forgot) {
 		old, was := entryFor(last.body, c)
 		// An entry made anew within the same reading has another id.
 		if now, is := entryFor(k.body, c); was && (!is || now.ID != old.ID) && c.outlived(k.at) && !toldBetween(list, k.body.At, last.from, k.at) {
-			list = append(list, &forgot{place: k.body.At, entry: old, from: last.at, at: k.at, records: []uint64{last.n, k.n}})
+			list = append(list, &forgot{place: k.body.At, entry: old, from: last.from, at: k.at, records: []uint64{last.n, k.n}})
 		}
 	}
 	for _, f := range list {
@@ -77,7 +77,9 @@ func (c *conn) outlived(t time.Duration) bool {
 	return ok && s.sock.State == sockstate.Established && (c.gone == 0 || c.gone > t+time.Second) && (last.at > t || last.n == s.n)
 }
 
-// madeAnew finds the entry that a later packet of the connection made.
+// madeAnew finds the entry that a later packet of the connection made. A record of
+// readings that were alike is written some time after the last of them: it tells of
+// the time when that was taken.
 func (r *run) madeAnew(f *forgot, c *conn) {
 	note := func(at time.Duration, n uint64, e middlebox.Entry) {
 		if e.Orig == c.flow && at >= f.at && (f.again == nil || at < f.againAt) {
@@ -90,7 +92,11 @@ func (r *run) madeAnew(f *forgot, c *conn) {
 		}
 	}
 	for _, k := range r.tracked {
-		if e, ok := entryFor(k.body, c); ok && k.body.At == f.place && k.at >= f.at {
+		e, ok := entryFor(k.body, c)
+		switch {
+		case !ok || k.body.At != f.place || k.at < f.at:
+		case f.told && (k.from < f.at || e.ID == f.entry.ID):
+		default:
 			note(k.at, k.n, e)
 		}
 	}

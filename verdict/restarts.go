@@ -25,14 +25,18 @@ func (j *judge) tellRestarts() {
 	byName := map[string][]restarted{}
 	var names []string
 	known := map[string]bool{} // it has run before
+	pids := map[string]int{}   // each recording of a merged one says anew what runs
 	for _, p := range j.parties {
 		name := p.body.Name
 		if !known[name] {
 			names = append(names, name)
 		}
 		list := byName[name]
-		again := p.body.Change == timeline.Started && known[name] ||
+		again := p.body.Change == timeline.Started && known[name] && p.body.PID != pids[name] ||
 			p.body.Change == timeline.Restarted && (len(list) == 0 || p.at-list[len(list)-1].at > oneRestart)
+		if p.body.Change == timeline.Started {
+			pids[name] = p.body.PID
+		}
 		if known[name] = true; again {
 			byName[name] = append(list, restarted{p.at, p.n})
 		}

@@ -18,21 +18,24 @@ func TestRestarts(t *testing.T) {
 		if k.Stats == nil {
 			continue
 		}
-		party := func(name, change string) {
+		party := func(name, change string, pid int) {
 			k := k
-			k.Body = timeline.Body{Party: &timeline.Party{Name: name, At: name, Change: change}}
+			k.Body = timeline.Body{Party: &timeline.Party{Name: name, At: name, Change: change, PID: pid}}
 			with = append(with, k)
 		}
 		switch s := int((k.Mono - rec.Records[0].Mono).Seconds()); {
 		case s == 1:
-			party("filebeat", timeline.Started)
-			party("logstash", timeline.Started)
+			party("filebeat", timeline.Started, 7)
+			party("logstash", timeline.Started, 8)
+		case s == 5: // as a second recording has it
+			party("filebeat", timeline.Started, 7)
+			party("logstash", timeline.Started, 8)
 		case s == 20 || s == 60:
-			party("filebeat", timeline.Exited)
+			party("filebeat", timeline.Exited, 0)
 		case s == 21 || s == 61:
-			party("filebeat", timeline.Started)
+			party("filebeat", timeline.Started, 100+s)
 		case s == 23:
-			party("filebeat", timeline.Restarted)
+			party("filebeat", timeline.Restarted, 0)
 		}
 	}
 	rec.Records = with

@@ -24,7 +24,8 @@ type standing struct {
 }
 
 // reload is how far apart the end of a rule and the same rule again may be for a
-// firewall that loads its rules anew: the rule then stood all the time.
+// firewall that loads its rules anew: the path was then shut all the time, unless
+// acks say otherwise. Each copy counts from zero.
 const reload = time.Second
 
 // standings are the rules that came meanwhile and may drop packets of the shipper's
@@ -39,10 +40,7 @@ func (r *run) standings() (list []*standing) {
 		switch {
 		case c.Kind == middlebox.New && c.Rule.Concerns(r.header.Ports) && c.Rule.Meets(addrs),
 			c.Kind == middlebox.Update && c.Rule.Drops && !slices.ContainsFunc(list, stands(*k.body)):
-			if again := slices.IndexFunc(list, func(s *standing) bool { return s.went.n != 0 && k.from-s.went.at <= reload && same(s.rule, *c.Rule) }); again >= 0 {
-				list[again].went = reading[*timeline.Rule]{}
-				list[again].rule.Handle = c.Rule.Handle
-			} else if !r.reloaded(i) {
+			if !r.reloaded(i) {
 				list = append(list, &standing{rule: *c.Rule, at: k.body.At, by: maker(c), came: k, first: value(c.Rule.Packets)})
 			}
 		case c.Kind == middlebox.Counted, c.Kind == middlebox.Destroy, c.Kind == middlebox.Update && !c.Rule.Drops:
@@ -141,10 +139,8 @@ func (s *standing) met(r *run) (records []uint64, ok bool) {
 	if s.went.n != 0 {
 		to = s.went.from
 	}
-	for _, p := range r.progresses() {
-		if p.from >= from+Defaults().Settle && p.to < to {
-			return nil, false
-		}
+	if r.progressed(from, to) {
+		return nil, false
 	}
 	for _, c := range r.conns {
 		for _, k := range c.seen {
@@ -154,6 +150,12 @@ func (s *standing) met(r *run) (records []uint64, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// progressed reports whether acks moved while the path was shut, and not because
+// they had been under way.
+func (r *run) progressed(from, to time.Duration) bool {
+	return slices.ContainsFunc(r.progresses(), func(p progress) bool { return p.from >= from+Defaults().Settle && p.to < to })
 }
 
 // losing reports whether a socket shows that a packet of it got no answer, or could
@@ -171,10 +173,19 @@ func losing(k sockstate.Socket) bool {
 
 // ruledCut is the window that packet filter rules made which somebody added and
 // removed: from the first one that met the connections to the end of those that
-// stood with it.
+// stood with it, or came in its place.
 func (r *run) ruledCut() (c *cut) {
+	var made []*standing
 	for _, s := range r.standings() {
-		if _, met := s.met(r); !met || s.went.n == 0 || c != nil && s.came.from > c.end {
+		if s.went.n == 0 {
+			if slices.ContainsFunc(made, s.follows) && !r.progressed(c.start, r.last.Mono) {
+				return nil // it has not ended
+			}
+			continue
+		}
+		again := slices.ContainsFunc(made, s.follows) && !r.progressed(c.start, s.went.from)
+		_, met := s.met(r)
+		if !again && (!met || c != nil && s.came.from > c.end) {
 			continue
 		}
 		if c == nil {
@@ -186,7 +197,10 @@ func (r *run) ruledCut() (c *cut) {
 		n, counts := s.packets()
 		c.counted = c.counted && counts
 		c.packets, c.bytes, c.dropsN = c.packets+n, c.bytes+value(s.rule.Bytes), s.went.n
-		c.rules = append(c.rules, s.String())
+		if !again {
+			c.rules = append(c.rules, s.String())
+		}
+		made = append(made, s)
 	}
 	if c != nil {
 		c.startWall, c.endWall = r.wall(c.start), r.wall(c.end)
@@ -194,11 +208,16 @@ func (r *run) ruledCut() (c *cut) {
 	return c
 }
 
+// follows reports whether it is another one again, of the same place.
+func (s *standing) follows(old *standing) bool {
+	return old != s && old.at == s.at && same(old.rule, s.rule) && old.went.n != 0 && old.came.at <= s.came.at && s.came.from-old.went.at <= reload
+}
+
 // ruled tells of the rules that made the window, and of others that may drop packets
 // of the watched ports.
 func (j *judge) ruled() {
-	unmet := 0
-	for _, s := range j.standings() {
+	unmet, list := 0, j.standings()
+	for _, s := range list {
 		if len(j.faults) > 0 && strings.HasPrefix(s.rule.Table, fault.Tables) {
 			continue // which the fault's own records tell
 		}
@@ -213,7 +232,11 @@ func (j *judge) ruled() {
 		}
 		n, counts := s.packets()
 		if counts {
-			text += "; it counted " + count(n, "packet")
+			text += "; it counted "
+			if s.went.n == 0 {
+				text += "at least " // its counter is told when it goes, and once before
+			}
+			text += count(n, "packet")
 		}
 		switch {
 		case met:
@@ -221,6 +244,7 @@ func (j *judge) ruled() {
 			if j.v.Window == nil && j.v.Verdict == Stalled {
 				j.v.Window = &Window{Start: j.wall(s.came.at), StartWithin: s.came.at - s.came.from, Known: byRules, Rules: []string{s.String()}}
 			}
+		case slices.ContainsFunc(list, func(old *standing) bool { _, met := old.met(j.run); return met && s.follows(old) }): // told with it
 		case (j.cut == nil || j.cut.known != byFault) && (n > 0 || len(s.rule.Ports) > 0):
 			if unmet++; unmet <= maxUnmet {
 				j.warnf("a rule that may drop packets of the watched ports is not known to have met the connection: %s", text)
@@ -231,6 +255,11 @@ func (j *judge) ruled() {
 		j.warnf("%s more of that kind came or went", count(unmet-maxUnmet, "rule"))
 	}
 	j.ruledBefore()
+	if w, list := j.v.Window, j.progresses(); (w == nil || w.Known == byAcks) && (j.v.Verdict != NotStalled || longest(list) > j.th.Fresh) {
+		for _, m := range j.unwatched {
+			j.warnf("acks paused, and whether packet filter rules cut the path is not known: %s", m.body.Text)
+		}
+	}
 }
 
 // maxUnmet is how many rules that met nothing are told one by one.

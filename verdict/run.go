@@ -37,7 +37,9 @@ type run struct {
 	marks    []reading[*timeline.Mark]
 	rules    []reading[*timeline.Rule] // of the places that its packets pass
 	notices  []reading[*timeline.Track]
-	links    []reading[*timeline.Link] // as rules
+	// unwatched are the remarks on packet filters that nobody watches.
+	unwatched []reading[*timeline.Mark]
+	links     []reading[*timeline.Link] // as rules
 
 	series series // of snapshots
 
@@ -112,6 +114,8 @@ func read(rec *timeline.Recording, shipper string) *run {
 			put(&r.failures, k, k.Failure)
 		case k.Mark != nil && k.Mark.Drop != "":
 			put(&r.marks, k, k.Mark)
+		case k.Mark != nil && k.Mark.Unwatched != "":
+			put(&r.unwatched, k, k.Mark)
 		case k.Rule != nil && (k.Rule.Of(shipper) || r.role(k.Rule.At) != timeline.Shipper):
 			put(&r.rules, k, k.Rule)
 		case k.Track != nil && k.Track.Event.Entry != nil:

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ type ruling struct {
 	rule     middlebox.Rule
 	counts   uint64        // packets by its end, where it counts
 	within   time.Duration // of a table that is compared
+	place    string        // "host" if empty
 	before   bool          // it stood when the recording began, and is loaded anew at from
 }
 
@@ -41,7 +43,7 @@ func (u ruling) film(m *shoot) {
 		if r.Packets != nil {
 			r.Packets, r.Bytes = new(n), new(n*60)
 		}
-		m.add(timeline.Body{Rule: &timeline.Rule{At: "host", Change: middlebox.RuleChange{Kind: kind, Within: u.within, By: "iptables", PID: 4711, Rule: &r}}})
+		m.add(timeline.Body{Rule: &timeline.Rule{At: cmp.Or(u.place, "host"), Change: middlebox.RuleChange{Kind: kind, Within: u.within, By: "iptables", PID: 4711, Rule: &r}}})
 		m.rec.Records[len(m.rec.Records)-1].Took = u.within
 	}
 	switch {
@@ -67,11 +69,26 @@ type pathScenario struct {
 	known  string
 	warns  string
 	never  string // rule of a finding that there must not be
+	unsaid string // by any finding
+
+	unwarned string // by any warning
 }
 
-func cutByRule(u ruling, f film) film {
-	f.path = u.film
+func cutByRule(u ruling, f film) film { return cutByRules(f, u) }
+
+func cutByRules(f film, all ...ruling) film {
+	f.path = func(m *shoot) {
+		for _, u := range all {
+			u.film(m)
+		}
+	}
 	return f
+}
+
+// anew is a rule again, as a firewall has it that loads its rules anew.
+func anew(r middlebox.Rule) middlebox.Rule {
+	r.Handle += 10
+	return r
 }
 
 var pathScenarios = []pathScenario{
@@ -84,6 +101,12 @@ var pathScenarios = []pathScenario{
 	{scenario: scenario{name: "a rule that stays", film: cutByRule(ruling{from: 10, rule: counting(byPort), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10}, known: byRules},
 	{scenario: scenario{name: "a rule and marks", film: cutByRule(ruling{from: 11, to: 19, rule: counting(byPort), counts: 9}, film{seconds: 70, marks: []int{10, 20}, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byMarks},
 
+	{scenario: scenario{name: "a rule by hand, and again for a moment", film: cutByRules(film{seconds: 70, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 18})}, ruling{from: 10, to: 16, rule: counting(byPort), counts: 24}, ruling{from: 16, to: 17, rule: anew(counting(byPort))}), verdict: Recovered, by: ByResume}, window: []int{10, 17}, known: byRules},
+	{scenario: scenario{name: "a rule by hand, for a moment before", film: cutByRules(film{seconds: 70, ships: from10(dead)}, ruling{from: 8, to: 9, rule: counting(byPort)}, ruling{from: 9, to: 20, rule: anew(counting(byPort)), counts: 24}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{9, 20}, known: byRules, warns: "it counted 0 packets"},
+	{scenario: scenario{name: "a rule by hand, the firewall loaded anew meanwhile", film: cutByRules(film{seconds: 70, ships: from10(dead)}, ruling{from: 10, to: 15, rule: counting(byPort), counts: 9}, ruling{from: 15, to: 20, rule: anew(counting(byPort)), counts: 2}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "a rule that stays, the firewall loaded anew meanwhile", film: cutByRules(film{ships: from10(dead)}, ruling{from: 10, to: 15, rule: counting(byPort), counts: 9}, ruling{from: 15, rule: anew(counting(byPort))}), stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10}, known: byRules},
+	{scenario: scenario{name: "the same rule elsewhere later", film: cutByRules(film{seconds: 70, ships: from10(dead)}, ruling{from: 10, to: 13, rule: counting(byPort), counts: 9}, ruling{from: 13, rule: counting(byPort), place: "router"}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 13}, known: byRules, warns: "router, ip filter"},
+
 	{scenario: scenario{name: "a rule that met nothing", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort)}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}, warns: "not known to have met"},
 	{scenario: scenario{name: "a rule about another port", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Ports = flow.NewPorts(80) }), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
 	{scenario: scenario{name: "a rule about another host", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Addrs = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")} }), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
@@ -93,8 +116,13 @@ var pathScenarios = []pathScenario{
 	{scenario: scenario{name: "a firewall loaded anew", film: cutByRule(ruling{from: 10, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Ports = nil }), counts: 9, before: true}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
 	{scenario: scenario{name: "a rule of before, loaded anew", film: cutByRule(ruling{from: 10, rule: counting(byPort), counts: 9, before: true}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"packet filter before"}}},
 
+	{scenario: scenario{name: "a stall, and nobody watched for rules", film: film{path: unwatched, ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen}, warns: "whether packet filter rules cut the path is not known"},
+	{scenario: scenario{name: "no pause, and nobody watched for rules", film: film{path: unwatched, ships: one(phase{})}, verdict: NotStalled}, unwarned: "packet filter"},
+	{scenario: scenario{name: "a pause, and nobody watched for rules", film: film{path: unwatched, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 22})}, verdict: NotStalled}, warns: "whether packet filter rules cut the path is not known"},
+
 	{scenario: scenario{name: "forgotten by the router", film: film{far: true, forget: []int{9, 100}, ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"forgotten by the path"}}, window: []int{9}, known: byTrack},
 	{scenario: scenario{name: "forgotten by the router, as its kernel told", film: film{far: true, forget: []int{9, 100}, path: lets(9), ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"forgotten by the path"}}, window: []int{9}, known: byTrack},
+	{scenario: scenario{name: "forgotten, and an older reading told later", film: film{far: true, forget: []int{9, 100}, path: letsAndHeld(9), ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"forgotten by the path"}}, window: []int{9}, known: byTrack, unsaid: "made another entry"},
 	{scenario: scenario{name: "forgotten by the router while idle", film: film{far: true, forget: []int{9, 100}, ships: one(phase{}, phase{at: 5, rate: -1})}, verdict: NotStalled, findings: []string{"forgotten by the path"}}},
 	{scenario: scenario{name: "forgotten and known again", film: film{far: true, forget: []int{9, 12}, ships: one(phase{})}, verdict: NotStalled}, never: "forgotten by the path"},
 	{scenario: scenario{name: "forgotten with its end", film: film{far: true, ships: one(phase{}, phase{at: 20, fresh: true}, phase{at: 40, fresh: true})}, verdict: NotStalled}, never: "forgotten by the path"},
@@ -116,6 +144,25 @@ func lets(at int) func(*shoot) {
 			e, _ := entryOf(m.crews[0].at[0])
 			m.add(timeline.Body{Track: &timeline.Track{At: "router", Event: middlebox.Event{Kind: middlebox.Destroy, Entry: &e}}})
 		}
+	}
+}
+
+// letsAndHeld is that, and then a record of a reading of two seconds before.
+func letsAndHeld(at int) func(*shoot) {
+	return func(m *shoot) {
+		lets(at)(m)
+		if m.second == at+1 {
+			e, _ := entryOf(m.crews[0].at[0])
+			m.add(timeline.Body{Conntrack: &timeline.Conntrack{At: "router", Readings: 20, Entries: []middlebox.Entry{e}}})
+			m.rec.Records[len(m.rec.Records)-1].Took = 2 * time.Second
+		}
+	}
+}
+
+// unwatched is the recorder's remark that it may not watch the packet filter.
+func unwatched(m *shoot) {
+	if m.second == 0 {
+		m.add(timeline.Body{Mark: &timeline.Mark{Text: "packet filter of filebeat is not watched", Unwatched: "filebeat"}})
 	}
 }
 
@@ -144,6 +191,12 @@ func TestPathWindows(t *testing.T) {
 			}
 			if slices.ContainsFunc(v.Findings, func(f Finding) bool { return f.Rule == p.never }) {
 				t.Errorf("findings %+v, want none of %q", v.Findings, p.never)
+			}
+			if slices.ContainsFunc(v.Warnings, func(w string) bool { return p.unwarned != "" && strings.Contains(w, p.unwarned) }) {
+				t.Errorf("warnings %q, want none with %q", v.Warnings, p.unwarned)
+			}
+			if slices.ContainsFunc(v.Findings, func(f Finding) bool { return p.unsaid != "" && strings.Contains(f.Text, p.unsaid) }) {
+				t.Errorf("findings %+v, want none that says %q", v.Findings, p.unsaid)
 			}
 			w := v.Window
 			if p.window == nil {

@@ -27,6 +27,9 @@ func (j *judge) warn(rec *timeline.Recording) {
 	if rec.Gone > 0 {
 		j.warnf("%s removed while they were read", count(rec.Gone, "snapshot"))
 	}
+	if n := len(rec.Unread); n > 0 {
+		j.warnf("%s beside the snapshots can't be read, the first %q: what was seen then is not judged", count(n, "recording"), rec.Unread[0])
+	}
 	if n := unended(rec); n > 0 {
 		j.warnf("%s without an end: killed, or cut off by a full disk", count(n, "snapshot"))
 	}

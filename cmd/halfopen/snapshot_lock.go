@@ -36,7 +36,7 @@ func lockSeries(dir, experiment string) (unlock func(), err error) {
 	if err := collect.Folder(dir); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(lockFile(dir, experiment), os.O_CREATE|os.O_RDWR, 0o640)
+	f, err := os.OpenFile(lockFile(dir, experiment), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o640) // a link would have root overwrite what it leads to
 	if err != nil {
 		return nil, fmt.Errorf("lock the evidence folder: %w; name a folder you may write to with --evidence", err)
 	}

@@ -118,7 +118,7 @@ func (o *snapshotOptions) take(ctx context.Context) (t taken, err error) {
 	}
 	th := verdict.Defaults()
 	th.StallAfter = o.stallAfter
-	t.stalled = stallLine(verdict.Judge(whole, th), whole.Header().Host, t.prefix)
+	t.stalled = stallLine(verdict.Judge(whole, th), th.StallAfter, whole.Header().Host, t.prefix)
 	return t, nil
 }
 
@@ -179,16 +179,16 @@ func sinceSnapshot(path string) logtail.Start {
 	return logtail.FromNow
 }
 
-// stallLine is the stall that two snapshots in a row prove, on one line; empty
-// where they don't.
-func stallLine(v verdict.Verdict, host, prefix string) string {
+// stallLine is the stall of at least so long that two snapshots in a row prove, on
+// one line; empty where they don't.
+func stallLine(v verdict.Verdict, atLeast time.Duration, host, prefix string) string {
 	list := v.Shippers
 	if len(list) == 0 {
 		list = []verdict.Verdict{v}
 	}
 	var parts []string
 	for _, s := range list {
-		if s.Verdict != verdict.Stalled || s.Series == nil || s.Series.Stalled < 2 {
+		if s.Verdict != verdict.Stalled || s.Series == nil || s.Series.Stalled < 2 || s.Stall == nil || s.Stall.For < atLeast {
 			continue
 		}
 		part := s.Summary
