@@ -52,7 +52,7 @@ func (s *Rules) Run(ctx context.Context, rec *Recorder) error {
 	case err == nil || ctx.Err() != nil:
 	case errors.Is(err, os.ErrPermission):
 		m := lacking(source+" is not watched", "CAP_NET_ADMIN and CAP_NET_RAW", "rules that somebody adds or removes would be recorded, and with them when packets were dropped")
-		m.Unwatched = s.At
+		m.Unwatched = true
 		rec.Append(0, timeline.Body{Mark: m})
 	default:
 		rec.Fail(source, 0, err)

@@ -1,6 +1,7 @@
 package middlebox
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -30,6 +31,7 @@ type expressions struct {
 	proto  bool   // it holds the protocol
 	addr   int    // it holds an address of so many bytes, or the front of one
 	bits   int    // and so many bits of it
+	sides  uint8  // 1: it asks for a source port, 2: for a destination port
 	words  []string
 }
 
@@ -65,6 +67,9 @@ func (x *expressions) decode(ad *netlink.AttributeDecoder, r *Rule) error {
 		x.compare(a.num(unix.NFTA_CMP_OP) == unix.NFT_CMP_EQ, a.data(unix.NFTA_CMP_DATA), r)
 	case "range", "lookup":
 		r.More = r.More || x.ports > 0
+		if _, maps := a[unix.NFTA_LOOKUP_DREG]; name == "lookup" && maps && a.num(unix.NFTA_LOOKUP_DREG) == unix.NFT_REG_VERDICT {
+			r.Jump = anyChain + a.text(unix.NFTA_LOOKUP_SET)
+		}
 		x.say("%s in %s", x.loaded, set(name, a))
 	case "bitwise", "byteorder":
 		x.mask(name, a.data(unix.NFTA_BITWISE_MASK))
@@ -88,6 +93,14 @@ func (x *expressions) decode(ad *netlink.AttributeDecoder, r *Rule) error {
 		x.say("%s", name)
 	}
 	return nil
+}
+
+// side is where a rule asks for the ports that it may match.
+func (x *expressions) side(r Rule) string {
+	if r.More || len(r.Ports) == 0 || x.sides < 1 || x.sides > 2 {
+		return ""
+	}
+	return []string{"sport", "dport"}[x.sides-1]
 }
 
 func (x *expressions) load(what string) { x.loaded, x.ports, x.proto, x.addr = what, 0, false, 0 }
@@ -161,6 +174,11 @@ func (x *expressions) compare(equal bool, value []byte, r *Rule) {
 			ports = append(ports, strconv.Itoa(int(p)))
 			if equal {
 				r.Ports = flow.NewPorts(append(r.Ports, p)...)
+				if x.loaded == "tcp dport" {
+					x.sides |= 2
+				} else { // the source comes first, where both are loaded
+					x.sides |= 1 << i
+				}
 			}
 		}
 		x.say("%s%s%s", x.loaded, is, strings.Join(ports, " dport "))
@@ -176,7 +194,11 @@ func (x *expressions) compare(equal bool, value []byte, r *Rule) {
 		}
 		x.say("%s%s%s", x.loaded, is, spell(addr, x.bits))
 	case strings.HasSuffix(x.loaded, "ifname"):
-		x.say("%s%s%q", x.loaded, is, strings.TrimRight(string(value), "\x00"))
+		name, whole := strings.TrimRight(string(value), "\x00"), bytes.HasSuffix(value, []byte{0})
+		if equal && whole { // else all whose names begin so
+			r.links = append(r.links, name)
+		}
+		x.say("%s%s%q", x.loaded, is, name)
 	default:
 		x.say("%s%s0x%x", x.loaded, is, value)
 	}
@@ -197,7 +219,8 @@ func (x *expressions) verdict(data []byte, r *Rule) {
 	case nfAccept:
 		x.say("accept")
 	case nftJump, nftGoto:
-		x.say("jump %s", v.text(unix.NFTA_VERDICT_CHAIN))
+		r.Jump = v.text(unix.NFTA_VERDICT_CHAIN)
+		x.say("jump %s", r.Jump)
 	default:
 		x.say("verdict %d", code)
 	}
@@ -207,6 +230,7 @@ func (x *expressions) verdict(data []byte, r *Rule) {
 func (x *expressions) match(name string, info []byte, r *Rule) {
 	ports, more := xtPorts(name, info)
 	r.Ports, r.More = flow.NewPorts(append(r.Ports, ports...)...), r.More || more
+	x.sides |= xtSides(name, info)
 	if len(ports) > 0 {
 		x.say("match %s %v", name, ports)
 		return

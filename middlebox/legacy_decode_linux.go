@@ -14,7 +14,7 @@ import (
 // bytes nfcache, target_offset and next_offset, 4 bytes comefrom, two counters;
 // then matches, then the target.
 func decodeLegacy(f legacyFamily, table string, blob []byte, hooks map[uint32]string) (rules []Rule, err error) {
-	chain := ""
+	chain, hook := "", ""
 	for at := 0; at < len(blob); {
 		b := blob[at:]
 		head := f.ip + 4 + 4 + 4 // up to the counters, which stand on a multiple of 8
@@ -27,16 +27,19 @@ func decodeLegacy(f legacyFamily, table string, blob []byte, hooks map[uint32]st
 			return nil, fmt.Errorf("decode legacy table %q: an entry at %d has its target at %d and ends at %d", table, at, target, next)
 		}
 		if name, ok := hooks[uint32(at)]; ok {
-			chain = name
+			chain, hook = name, strings.ToLower(name)
 		}
 		name := cString(b[target+2 : target+xtHeader-1])
 		data := b[target+xtHeader : next]
 		if name == "ERROR" { // the head of a user's chain, or the end of the table
-			chain, at = cString(data), at+next
+			chain, hook, at = cString(data), "", at+next
 			continue
 		}
 		r := Rule{Family: f.name, Table: table, Chain: chain, Protocol: legacyProtocol(b[f.proto:]),
 			Packets: new(binary.NativeEndian.Uint64(b[head:])), Bytes: new(binary.NativeEndian.Uint64(b[head+8:]))}
+		if hook != "" {
+			r.Hooks = []string{hook}
+		}
 		var x expressions
 		if r.Protocol != "" {
 			x.say("%s", r.Protocol)
@@ -64,7 +67,7 @@ func decodeLegacy(f legacyFamily, table string, blob []byte, hooks map[uint32]st
 			}
 		}
 		x.say("target %s", name)
-		r.Text = strings.Join(x.words, " ")
+		r.Text, r.Side = strings.Join(x.words, " "), x.side(r)
 		rules, at = append(rules, r), at+next
 	}
 	return rules, nil

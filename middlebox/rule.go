@@ -30,11 +30,23 @@ type Rule struct {
 	// Addrs are the addresses that it asks for, as source or as destination. What
 	// it excludes, or looks up in a set, is not among them.
 	Addrs []netip.Prefix `json:"addrs,omitempty"`
-	Text  string         `json:"text"` // in nft's words, as far as understood
+	// Side is where it asks for its ports: dport or sport. Empty: both, or not known.
+	Side string `json:"side,omitempty"`
+	// Hooks are those by which a packet gets to its chain: prerouting, input, forward,
+	// output, postrouting, ingress. Empty: not known.
+	Hooks []string `json:"hooks,omitempty"`
+	// Loose tells that no hook leads to its chain: no packet meets it.
+	Loose bool `json:"loose,omitempty"`
+	// Absent is an interface that it asks for and that there was not when it came.
+	Absent string `json:"absent,omitempty"`
+	Jump   string `json:"jump,omitempty"` // the chain that it leads to; @ and a name: a verdict map
+	Text   string `json:"text"`           // in nft's words, as far as understood
 
 	// Traffic that it had counted when it was last read, nil where it does not count.
 	Packets *uint64 `json:"packets,omitempty"`
 	Bytes   *uint64 `json:"bytes,omitempty"`
+
+	links []string // interfaces that it asks for
 }
 
 // Concerns reports whether the rule may drop packets of a watched port.
@@ -53,7 +65,8 @@ func (r Rule) Meets(addrs []netip.Addr) bool {
 
 // RuleChange is a change of the ruleset, whoever made it.
 type RuleChange struct {
-	// Kind is NEW, COUNTED, DESTROY, or UPDATE of a chain's policy; WATCHING and
+	// Kind is NEW, COUNTED, DESTROY, or UPDATE of a chain's policy, or of a rule that
+	// a hook leads to from now on, or none any more; WATCHING and
 	// OVERRUN as of an Event, without a rule.
 	Kind EventKind `json:"kind"`
 	Time time.Time `json:"time"` // when it was read

@@ -60,7 +60,7 @@ func decodeRule(body []byte) (Rule, error) {
 	if err := ad.Err(); err != nil {
 		return Rule{}, fmt.Errorf("decode nf_tables rule %q: %w", body, err)
 	}
-	r.Text = strings.Join(x.words, " ")
+	r.Text, r.Side = strings.Join(x.words, " "), x.side(r)
 	return r, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -50,7 +51,7 @@ func WatchRules(ctx context.Context, ns *netns.NS, ports flow.Ports, every time.
 	}
 	defer legacy.close()
 	legacy.ports = ports
-	w := &ruleWatch{ask: ask, fn: fn, ports: ports, known: map[ruleName]Rule{}, counting: map[ruleName]uint64{}, legacy: legacy}
+	w := &ruleWatch{ns: ns, ask: ask, fn: fn, ports: ports, known: map[ruleName]Rule{}, placed: map[ruleName]bool{}, counting: map[ruleName]uint64{}, legacy: legacy}
 	if err := w.begin(); err != nil {
 		return err
 	}
@@ -70,10 +71,12 @@ func nameOf(r Rule) ruleName { return ruleName{r.Family, r.Table, r.Handle} }
 // ruleWatch knows the rules, since the kernel tells of a removed one its handle
 // only.
 type ruleWatch struct {
+	ns       *netns.NS
 	ask      *netlink.Conn
 	fn       func(RuleChange)
 	ports    flow.Ports
 	known    map[ruleName]Rule
+	placed   map[ruleName]bool   // their hooks were looked for
 	counting map[ruleName]uint64 // rules that came meanwhile, and what they had counted then
 	legacy   *legacyTables
 	pending  []RuleChange // of the transaction whose end has not been told yet
@@ -89,15 +92,24 @@ func (w *ruleWatch) begin() error {
 	if err != nil {
 		return err
 	}
-	w.fn(RuleChange{Kind: Watching, Time: time.Now()})
 	for _, r := range rules {
+		r.Absent = w.lacks(r)
 		w.known[nameOf(r)] = r
+	}
+	w.reach()
+	var present []Rule
+	for _, r := range rules {
+		present = append(present, w.known[nameOf(r)])
+	}
+	if err := w.legacy.compare(func(c RuleChange) { present = append(present, *c.Rule) }); err != nil {
+		return err
+	}
+	// What comes from here on is told as new.
+	w.fn(RuleChange{Kind: Watching, Time: time.Now()})
+	for _, r := range present {
 		w.fn(RuleChange{Kind: Present, Time: time.Now(), Rule: &r})
 	}
-	return w.legacy.compare(func(c RuleChange) {
-		c.Kind = Present
-		w.fn(c)
-	})
+	return nil
 }
 
 func (w *ruleWatch) run(ctx context.Context, conn *netlink.Conn, every time.Duration) error {
@@ -161,6 +173,7 @@ func (w *ruleWatch) message(m netlink.Message) error {
 		if err != nil {
 			return err
 		}
+		r.Absent = w.lacks(r)
 		w.came(r)
 		w.pending = append(w.pending, RuleChange{Kind: New, Time: now, Rule: &r})
 	case unix.NFT_MSG_DELRULE:
@@ -171,6 +184,7 @@ func (w *ruleWatch) message(m netlink.Message) error {
 		if full, ok := w.known[nameOf(r)]; ok {
 			r = full
 			delete(w.known, nameOf(r))
+			delete(w.placed, nameOf(r))
 			delete(w.counting, nameOf(r))
 		}
 		w.pending = append(w.pending, RuleChange{Kind: Destroy, Time: now, Rule: &r})
@@ -180,6 +194,9 @@ func (w *ruleWatch) message(m netlink.Message) error {
 			return err
 		}
 		if ok {
+			if _, hook, _, err := decodeChain(m.Data); err == nil && hook != "" {
+				r.Hooks = []string{hook}
+			}
 			w.pending = append(w.pending, RuleChange{Kind: Update, Time: now, Rule: &r})
 		}
 	case unix.NFT_MSG_NEWGEN:
@@ -187,7 +204,14 @@ func (w *ruleWatch) message(m netlink.Message) error {
 		if err != nil {
 			return err
 		}
+		leads := func(c RuleChange) bool { return c.Rule.Jump != "" || c.Kind == New && c.Rule.Concerns(w.ports) }
+		if slices.ContainsFunc(w.pending, leads) {
+			w.pending = append(w.pending, w.reach()...)
+		}
 		for _, c := range w.pending {
+			if r, ok := w.known[nameOf(*c.Rule)]; ok && c.Kind == New {
+				c.Rule = &r
+			}
 			c.By, c.PID = by, pid
 			w.fn(c)
 		}
@@ -208,16 +232,28 @@ func (w *ruleWatch) again() error {
 	}
 	gone := w.known
 	w.known = make(map[ruleName]Rule, len(rules))
+	var came []ruleName
 	for _, r := range rules {
-		if _, ok := gone[nameOf(r)]; ok {
-			w.known[nameOf(r)] = r
+		if old, ok := gone[nameOf(r)]; ok {
+			w.known[nameOf(r)] = old.counted(r)
 		} else {
+			r.Absent = w.lacks(r)
 			w.came(r)
-			w.fn(RuleChange{Kind: New, Time: now, Within: within, Rule: &r})
+			came = append(came, nameOf(r))
 		}
 		delete(gone, nameOf(r))
 	}
+	changed := w.reach()
+	for _, name := range came {
+		r := w.known[name]
+		w.fn(RuleChange{Kind: New, Time: now, Within: within, Rule: &r})
+	}
+	for _, c := range changed {
+		c.Within = within
+		w.fn(c)
+	}
 	for _, r := range gone {
+		delete(w.placed, nameOf(r))
 		delete(w.counting, nameOf(r))
 		w.fn(RuleChange{Kind: Destroy, Time: now, Within: within, Rule: &r})
 	}

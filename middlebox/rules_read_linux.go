@@ -14,17 +14,21 @@ import (
 // middle of it (EINTR, or NLM_F_DUMP_INTR).
 const listTries = 5
 
-func (w *ruleWatch) list() (rules []Rule, err error) {
-	var msgs []netlink.Message
+func (w *ruleWatch) dump(what netlink.HeaderType) (msgs []netlink.Message, err error) {
 	for range listTries {
 		msgs, err = w.ask.Execute(netlink.Message{
-			Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE, Flags: netlink.Request | netlink.Dump},
+			Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | what, Flags: netlink.Request | netlink.Dump},
 			Data:   []byte{unix.NFPROTO_UNSPEC, unix.NFNETLINK_V0, 0, 0},
 		})
 		if err == nil {
 			break
 		}
 	}
+	return msgs, err
+}
+
+func (w *ruleWatch) list() (rules []Rule, err error) {
+	msgs, err := w.dump(unix.NFT_MSG_GETRULE)
 	if err != nil {
 		return nil, fmt.Errorf("list rules: %w", err)
 	}
@@ -62,6 +66,7 @@ func (w *ruleWatch) count() error {
 		case err != nil:
 			return err
 		}
+		r = w.known[name].counted(r)
 		w.known[name] = r
 		if first != met && r.Packets != nil && *r.Packets > first {
 			w.counting[name] = met
@@ -69,6 +74,12 @@ func (w *ruleWatch) count() error {
 		}
 	}
 	return nil
+}
+
+// counted is the rule with its counters as they were read again.
+func (r Rule) counted(again Rule) Rule {
+	r.Packets, r.Bytes = again.Packets, again.Bytes
+	return r
 }
 
 // read asks for one rule.

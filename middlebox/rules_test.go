@@ -191,12 +191,14 @@ func FuzzRule(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, _ = decodeRule(b)
 		_, _, _ = decodePolicy(b)
+		_, _, _, _ = decodeChain(b)
 		_, _, _ = decodeGeneration(b)
 		for _, fam := range legacyFamilies {
 			_, _ = decodeLegacy(fam, "filter", b, map[uint32]string{0: "INPUT"})
 		}
 		_, _ = xtPorts("tcp", b)
 		_, _ = xtPorts("multiport", b)
+		_, _ = xtSides("tcp", b), xtSides("multiport", b)
 	})
 }
 

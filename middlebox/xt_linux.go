@@ -28,3 +28,18 @@ func xtPorts(name string, info []byte) (ports []uint16, more bool) {
 	}
 	return ports, more
 }
+
+// xtSides is where an iptables match asks for ports: 1 source, 2 destination.
+func xtSides(name string, info []byte) (sides uint8) {
+	switch {
+	case name == "tcp" && len(info) >= 12:
+		for i, off := range []int{0, 4} {
+			if binary.NativeEndian.Uint32(info[off:]) != binary.NativeEndian.Uint32([]byte{0, 0, 0xff, 0xff}) {
+				sides |= 1 << i
+			}
+		}
+	case name == "multiport" && len(info) >= 48:
+		return [...]uint8{1, 2, 3}[min(int(info[0]), 2)] // enum xt_multiport_flags
+	}
+	return sides
+}

@@ -28,8 +28,8 @@ type Mark struct {
 	// Called and CalledMono are when "halfopen mark" was called, by both clocks.
 	Called     *time.Time    `json:"called,omitempty"`
 	CalledMono time.Duration `json:"called_mono_ns,omitempty"`
-	// Unwatched is the place whose packet filter is not watched, for want of rights.
-	Unwatched string `json:"unwatched,omitempty"`
+	// Unwatched says that a packet filter is not watched, for want of rights.
+	Unwatched bool `json:"unwatched,omitempty"`
 }
 
 // Drops of a Mark.

@@ -129,7 +129,11 @@ func (j *judge) windowGate() bool {
 	case c.known == byMarks:
 		return j.gate(holds("window", true, fmt.Sprintf("marks say that the path was cut for %s; what was dropped was not counted", round(c.end-c.start)), c.startN, c.endN))
 	case c.known == byRules:
-		text := fmt.Sprintf("the path was cut for %s by %s", round(c.end-c.start), strings.Join(c.rules, ", and by "))
+		was := "was"
+		if !c.counted {
+			was = "may have been" // which only a counter tells
+		}
+		text := fmt.Sprintf("the path %s cut for %s by %s", was, round(c.end-c.start), strings.Join(c.rules, ", and by "))
 		if c.counted {
 			text += fmt.Sprintf("; %s dropped (%d bytes) at the last look", count(c.packets, "packet"), c.bytes)
 		}

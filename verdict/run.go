@@ -114,7 +114,7 @@ func read(rec *timeline.Recording, shipper string) *run {
 			put(&r.failures, k, k.Failure)
 		case k.Mark != nil && k.Mark.Drop != "":
 			put(&r.marks, k, k.Mark)
-		case k.Mark != nil && k.Mark.Unwatched != "":
+		case k.Mark != nil && k.Mark.Unwatched:
 			put(&r.unwatched, k, k.Mark)
 		case k.Rule != nil && (k.Rule.Of(shipper) || r.role(k.Rule.At) != timeline.Shipper):
 			put(&r.rules, k, k.Rule)

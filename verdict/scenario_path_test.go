@@ -20,6 +20,7 @@ type ruling struct {
 	counts   uint64        // packets by its end, where it counts
 	within   time.Duration // of a table that is compared
 	place    string        // "host" if empty
+	jump     bool          // it stays, and only from and to these times a hook leads to it
 	before   bool          // it stood when the recording began, and is loaded anew at from
 }
 
@@ -53,6 +54,14 @@ func (u ruling) film(m *shoot) {
 		tell(middlebox.Destroy, 3)
 		u.rule.Handle++
 		tell(middlebox.New, 0)
+	case m.second == 0 && u.jump:
+		u.rule.Loose = true
+		tell(middlebox.Present, 0)
+	case m.second == u.from && u.jump:
+		tell(middlebox.Update, 0)
+	case m.second == u.to && u.jump:
+		u.rule.Loose = true
+		tell(middlebox.Update, u.counts)
 	case m.second == u.from:
 		tell(middlebox.New, 0)
 	case m.second == u.from+1 && u.counts > 0:
@@ -70,6 +79,7 @@ type pathScenario struct {
 	warns  string
 	never  string // rule of a finding that there must not be
 	unsaid string // by any finding
+	says   string // a finding
 
 	unwarned string // by any warning
 }
@@ -94,11 +104,11 @@ func anew(r middlebox.Rule) middlebox.Rule {
 var pathScenarios = []pathScenario{
 	{scenario: scenario{name: "a rule by hand", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10, 20}, known: byRules},
 	{scenario: scenario{name: "a rule by hand, compared", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort), counts: 9, within: 250 * time.Millisecond}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
-	{scenario: scenario{name: "a rule by hand that does not count", film: cutByRule(ruling{from: 10, to: 20, rule: byPort}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "a rule by hand that does not count", film: cutByRule(ruling{from: 10, to: 20, rule: byPort}, film{seconds: 70, ships: from10(dead)}), stall: true, low: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
 	{scenario: scenario{name: "a rule without ports", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Ports, r.Protocol = nil, "" }), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
 	{scenario: scenario{name: "a rule for the receiver's address", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Addrs = []netip.Prefix{netip.PrefixFrom(receiver.Addr(), 24)} }), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
 	{scenario: scenario{name: "a rule by hand, and it goes on", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort), counts: 9}, film{seconds: 70, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 22})}), verdict: Recovered, by: ByResume}, window: []int{10, 20}, known: byRules},
-	{scenario: scenario{name: "a rule that stays", film: cutByRule(ruling{from: 10, rule: counting(byPort), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10}, known: byRules},
+	{scenario: scenario{name: "a rule that stays", film: cutByRule(ruling{from: 10, rule: counting(byPort), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10}, known: byRules, says: "it counted at least 1 packet"},
 	{scenario: scenario{name: "a rule and marks", film: cutByRule(ruling{from: 11, to: 19, rule: counting(byPort), counts: 9}, film{seconds: 70, marks: []int{10, 20}, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byMarks},
 
 	{scenario: scenario{name: "a rule by hand, and again for a moment", film: cutByRules(film{seconds: 70, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 18})}, ruling{from: 10, to: 16, rule: counting(byPort), counts: 24}, ruling{from: 16, to: 17, rule: anew(counting(byPort))}), verdict: Recovered, by: ByResume}, window: []int{10, 17}, known: byRules},
@@ -106,6 +116,14 @@ var pathScenarios = []pathScenario{
 	{scenario: scenario{name: "a rule by hand, the firewall loaded anew meanwhile", film: cutByRules(film{seconds: 70, ships: from10(dead)}, ruling{from: 10, to: 15, rule: counting(byPort), counts: 9}, ruling{from: 15, to: 20, rule: anew(counting(byPort)), counts: 2}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
 	{scenario: scenario{name: "a rule that stays, the firewall loaded anew meanwhile", film: cutByRules(film{ships: from10(dead)}, ruling{from: 10, to: 15, rule: counting(byPort), counts: 9}, ruling{from: 15, rule: anew(counting(byPort))}), stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10}, known: byRules},
 	{scenario: scenario{name: "the same rule elsewhere later", film: cutByRules(film{seconds: 70, ships: from10(dead)}, ruling{from: 10, to: 13, rule: counting(byPort), counts: 9}, ruling{from: 13, rule: counting(byPort), place: "router"}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 13}, known: byRules, warns: "router, ip filter"},
+
+	{scenario: scenario{name: "a rule that no hook leads to", film: cutByRule(ruling{from: 10, to: 20, rule: but(byPort, func(r *middlebox.Rule) { r.Loose = true })}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
+	{scenario: scenario{name: "a rule for an interface that is not there", film: cutByRule(ruling{from: 10, to: 20, rule: but(byPort, func(r *middlebox.Rule) { r.Absent = "nope" })}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
+	{scenario: scenario{name: "a rule for what the shipper's host forwards", film: cutByRule(ruling{from: 10, to: 20, place: "filebeat", rule: but(byPort, func(r *middlebox.Rule) { r.Hooks = []string{"forward"} })}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
+	{scenario: scenario{name: "a rule for what the router forwards", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Hooks = []string{"forward"} }), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "a rule for what others send the shipper", film: cutByRule(ruling{from: 10, to: 20, place: "filebeat", rule: but(byPort, func(r *middlebox.Rule) { r.Hooks, r.Side = []string{"input"}, "dport" })}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
+	{scenario: scenario{name: "a rule for the answers", film: cutByRule(ruling{from: 10, to: 20, place: "filebeat", rule: but(counting(byPort), func(r *middlebox.Rule) { r.Hooks, r.Side = []string{"input"}, "sport" }), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "a rule that a jump leads to for a while", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Ports = nil }), counts: 9, jump: true}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
 
 	{scenario: scenario{name: "a rule that met nothing", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort)}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}, warns: "not known to have met"},
 	{scenario: scenario{name: "a rule about another port", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Ports = flow.NewPorts(80) }), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
@@ -118,7 +136,8 @@ var pathScenarios = []pathScenario{
 
 	{scenario: scenario{name: "a stall, and nobody watched for rules", film: film{path: unwatched, ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen}, warns: "whether packet filter rules cut the path is not known"},
 	{scenario: scenario{name: "no pause, and nobody watched for rules", film: film{path: unwatched, ships: one(phase{})}, verdict: NotStalled}, unwarned: "packet filter"},
-	{scenario: scenario{name: "a pause, and nobody watched for rules", film: film{path: unwatched, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 22})}, verdict: NotStalled}, warns: "whether packet filter rules cut the path is not known"},
+	{scenario: scenario{name: "nothing to ship, and nobody watched for rules", film: film{path: unwatched, ships: one(phase{}, phase{at: 10, rate: -1}, phase{at: 40, rate: 10})}, verdict: NotStalled}, unwarned: "packet filter"},
+	{scenario: scenario{name: "a pause, and nobody watched for rules", film: film{path: unwatched, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 22})}, verdict: NotStalled, steps: true}, warns: "whether packet filter rules cut the path is not known"},
 
 	{scenario: scenario{name: "forgotten by the router", film: film{far: true, forget: []int{9, 100}, ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"forgotten by the path"}}, window: []int{9}, known: byTrack},
 	{scenario: scenario{name: "forgotten by the router, as its kernel told", film: film{far: true, forget: []int{9, 100}, path: lets(9), ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"forgotten by the path"}}, window: []int{9}, known: byTrack},
@@ -162,7 +181,7 @@ func letsAndHeld(at int) func(*shoot) {
 // unwatched is the recorder's remark that it may not watch the packet filter.
 func unwatched(m *shoot) {
 	if m.second == 0 {
-		m.add(timeline.Body{Mark: &timeline.Mark{Text: "packet filter of filebeat is not watched", Unwatched: "filebeat"}})
+		m.add(timeline.Body{Mark: &timeline.Mark{Text: "packet filter of filebeat is not watched", Unwatched: true}})
 	}
 }
 
@@ -194,6 +213,9 @@ func TestPathWindows(t *testing.T) {
 			}
 			if slices.ContainsFunc(v.Warnings, func(w string) bool { return p.unwarned != "" && strings.Contains(w, p.unwarned) }) {
 				t.Errorf("warnings %q, want none with %q", v.Warnings, p.unwarned)
+			}
+			if !slices.ContainsFunc(v.Findings, func(f Finding) bool { return strings.Contains(f.Text, p.says) }) && p.says != "" {
+				t.Errorf("findings %+v, want one that says %q", v.Findings, p.says)
 			}
 			if slices.ContainsFunc(v.Findings, func(f Finding) bool { return p.unsaid != "" && strings.Contains(f.Text, p.unsaid) }) {
 				t.Errorf("findings %+v, want none that says %q", v.Findings, p.unsaid)

@@ -56,13 +56,13 @@ func TestParseLog(t *testing.T) {
 }
 
 func TestLinesFlag(t *testing.T) {
-	for in, want := range map[string]logtail.Start{"all": logtail.FromBeginning, "7": logtail.LastLines(7), "0": logtail.LastDuration(time.Minute)} {
+	for in, want := range map[string]logtail.Start{"all": logtail.FromBeginning, "7": logtail.LastLines(7)} {
 		l := logFlags{since: time.Minute}
 		if err := l.lines.Set(in); err != nil || l.lines.String() != in || l.from() != want {
 			t.Errorf("--log-lines %s: %v, begins at %v, want %v", in, err, l.from(), want)
 		}
 	}
-	for _, in := range []string{"", "-1", "every", "1e3", "99999999999"} {
+	for _, in := range []string{"", "0", "-1", "every", "1e3", "99999999999"} {
 		if err := new(linesFlag).Set(in); err == nil || !strings.Contains(err.Error(), "or all") {
 			t.Errorf("--log-lines %q: %v", in, err)
 		}
@@ -143,7 +143,7 @@ func TestLogPaths(t *testing.T) {
 	if !slices.Equal(paths, want) {
 		t.Errorf("paths %q, want %q", paths, want)
 	}
-	plan := logPlan{from: logtail.LastDuration(time.Minute)}
+	plan := logPlan{from: logtail.LastDuration(time.Minute), ask: followContainer}
 	var copies []string
 	for i, p := range paths {
 		l := s.newLog(plan, i, p)

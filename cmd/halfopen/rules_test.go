@@ -191,13 +191,19 @@ func TestCutByHand(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
 		where         func(*lab.Bed) *netns.NS
-		before        []string
+		before, again []string
 		add, remove   string
 		by, text      string
 		counts, polls bool
 	}{
 		{name: "iptables-nft, own namespace", where: shipper, counts: true,
 			add: "iptables-nft -I OUTPUT -p tcp --dport 5044 -j DROP", remove: "iptables-nft -D OUTPUT -p tcp --dport 5044 -j DROP", by: "iptables", text: "tcp dport 5044"},
+		{name: "iptables-nft, and once more for a moment", where: shipper, counts: true,
+			add: "iptables-nft -I OUTPUT -p tcp --dport 5044 -j DROP", remove: "iptables-nft -D OUTPUT -p tcp --dport 5044 -j DROP", by: "iptables", text: "tcp dport 5044",
+			again: []string{"iptables-nft -I OUTPUT -p tcp --dport 5044 -j DROP", "iptables-nft -D OUTPUT -p tcp --dport 5044 -j DROP"}},
+		{name: "iptables-nft, a chain that a jump leads to", where: shipper, counts: true,
+			before: []string{"iptables-nft -N FOO", "iptables-nft -A FOO -j DROP"},
+			add:    "iptables-nft -I OUTPUT -p tcp --dport 5044 -j FOO", remove: "iptables-nft -D OUTPUT 1", by: "iptables", text: "FOO"},
 		{name: "iptables-legacy, own namespace", where: shipper, counts: true, polls: true,
 			add: "iptables-legacy -w -I INPUT -p tcp --sport 5044 -s 10.51.0.0/24 -j DROP", remove: "iptables-legacy -w -F INPUT", text: "ip saddr 10.51.0.0/24"},
 		{name: "iptables-nft, DOCKER-USER of the host", where: router, counts: true,
@@ -226,6 +232,9 @@ func TestCutByHand(t *testing.T) {
 				return time.Since(from1) > 4*time.Second && q > 0 && again >= 3
 			})
 			to0, to1 := h.run(ns, tt.remove)
+			for _, c := range tt.again {
+				_, to1 = h.run(ns, c)
+			}
 			h.await("acks to move again", func(rec *timeline.Recording) bool {
 				return verdict.Judge(rec, verdict.Defaults()).Verdict == verdict.Recovered
 			})
