@@ -105,10 +105,14 @@ func (o *Owners) name(rec *Recorder, u unowned) bool {
 		rec.Fail("owners of sockets of "+u.at, took, err)
 		return true
 	}
+	said := map[int][]string{} // by process: one may hold thousands of them
 	for _, i := range fresh {
 		w := &timeline.Owner{At: u.at, Also: u.also, Inode: i, Unreadable: own.Unreadable}
 		if p, ok := own.ByInode[i]; ok {
-			p.Cmdline = o.redact(bounded(p.Cmdline))
+			if _, known := said[p.PID]; !known {
+				said[p.PID] = o.redact(bounded(p.Cmdline))
+			}
+			p.Cmdline = said[p.PID]
 			w.Process = &p
 		}
 		rec.Append(took, timeline.Body{Owner: w})

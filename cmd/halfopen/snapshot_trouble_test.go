@@ -307,7 +307,7 @@ func TestSnapshotOfCrowd(t *testing.T) {
 		t.Errorf("end %+v", rec.End())
 	}
 	rest()
-	if code, stdout, stderr := b.cron("--port", "8080", "--port", "5044", "--timeout", "60s"); code != 0 || stdout+stderr != "" {
+	if code, stdout, stderr := b.cron("--port", "8080", "--port", "5044", "--timeout", "5m"); code != 0 || stdout+stderr != "" {
 		t.Errorf("crowd on a watched port: exit code %d, %q, %q", code, stdout, stderr)
 	}
 	rec := b.last()
