@@ -17,19 +17,24 @@ func TestCheckContainer(t *testing.T) {
 	bin, input := halfopen(t), filepath.Join(t.TempDir(), "input.log")
 	appendTo(t, input, "one\ntwo\nthree\n")
 	shipper, _ := d.ship(bin, input)
+	const whatever = -1
 	check := func(code int, args ...string) (c verdict.Checkup) {
 		t.Helper()
 		cmd := exec.Command(bin, append([]string{"check", "--json", "--over", "200ms"}, args...)...)
 		out, _ := cmd.Output()
-		if err := json.Unmarshal(out, &c); err != nil || code != cmd.ProcessState.ExitCode() {
+		if err := json.Unmarshal(out, &c); err != nil || code != cmd.ProcessState.ExitCode() && code != whatever {
 			t.Errorf("%v: %s, want %d: %v\n%s", args, cmd.ProcessState, code, err, out)
 		}
 		return c
 	}
 	for _, args := range [][]string{{"--container", "halfopen-shipping"}, nil} {
 		var s verdict.ShipperCheck
+		code := 0
+		if args == nil {
+			code = whatever // other shippers of this host count, too
+		}
 		await(t, "acknowledgements", func() bool {
-			for _, one := range check(0, args...).Shippers {
+			for _, one := range check(code, args...).Shippers {
 				if strings.Contains(one.What, "halfopen-shipping") && one.Counters != nil && one.Counters.Acked != nil && *one.Counters.Acked == 3 {
 					s = one
 				}

@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"halfopen/collect"
 	"halfopen/logtail"
@@ -43,13 +45,55 @@ func pass(cmd *exec.Cmd, rec *collect.Recorder, logs logPlan, stdout, stderr io.
 	kept := keepOutput(rec, logs, streams)
 	return func() {
 		_ = closeAll(ends)
-		for _, f := range files {
-			_ = f.SetReadDeadline(time.Now().Add(time.Second))
-		}
-		copying.Wait()
+		all := make(chan struct{})
+		go func() { copying.Wait(); close(all) }()
+		drain(files, all)
 		_ = closeAll(files)
 		kept()
 	}, nil
+}
+
+// How long the pipes are read once the command has ended, and those who still hold
+// them go on: for as long as there is something in them, within bounds.
+const (
+	drainAtLeast = time.Second
+	drainAtMost  = 30 * time.Second
+	drainLook    = 10 * time.Millisecond
+)
+
+// drain waits until all has been read.
+func drain(pipes []*os.File, all <-chan struct{}) {
+	began := time.Now()
+	look := time.NewTicker(drainLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-all:
+			return
+		case <-look.C:
+		}
+		if past := time.Since(began); past < drainAtLeast || past < drainAtMost && slices.ContainsFunc(pipes, holds) {
+			continue
+		}
+		for _, p := range pipes {
+			_ = p.SetReadDeadline(time.Now())
+		}
+		<-all
+		return
+	}
+}
+
+// holds reports whether something is in a pipe (FIONREAD, pipe(7)).
+func holds(pipe *os.File) (some bool) {
+	conn, err := pipe.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = conn.Control(func(fd uintptr) {
+		n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+		some = err == nil && n > 0
+	})
+	return some
 }
 
 // outputPatience is how long a command that prints faster than its lines are
