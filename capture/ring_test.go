@@ -164,15 +164,20 @@ func TestKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		file := filepath.Join(dir, "1.pcapng")
-		for limit := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // between two looks
-			if st, err := os.Stat(file); err == nil && st.Size() > int64(3000*try) {
-				break
-			}
-			if time.Now().After(limit) {
+		grown := func() bool {
+			st, err := os.Stat(file)
+			return err == nil && st.Size() > int64(3000*try)
+		}
+		look, limit := time.NewTicker(time.Millisecond), time.After(20*time.Second)
+		for late := false; !late && !grown(); {
+			select {
+			case <-look.C:
+			case <-limit:
+				late = true
 				t.Error("nothing was written")
-				break
 			}
 		}
+		look.Stop()
 		cmd.Process.Kill()
 		_ = cmd.Wait()
 		n, err := readAll(file)

@@ -96,10 +96,13 @@ func BenchmarkScrapes(b *testing.B) {
 	}
 	var samples, failures atomic.Int64
 	var first atomic.Value
+	all := make(chan struct{})
 	rec, err := Open(b.TempDir(), timeline.Header{Tool: "bench", Experiment: "bench", Ports: flow.NewPorts(5044)}, func(r timeline.Record) {
 		switch {
 		case r.Stats != nil && r.Stats.Sample.Acked.OK():
-			samples.Add(1)
+			if samples.Add(1) == endpoints {
+				close(all)
+			}
 		case r.Failure != nil:
 			failures.Add(1)
 			first.CompareAndSwap(nil, *r.Failure)
@@ -110,12 +113,12 @@ func BenchmarkScrapes(b *testing.B) {
 	}
 	var share, rate float64
 	script := func(context.Context) error {
-		for samples.Load() < endpoints { // connected, and the kind of each is known
-			time.Sleep(10 * time.Millisecond)
-		}
+		<-all // connected, and the kind of each is known
+		second := time.NewTicker(time.Second)
+		defer second.Stop()
 		start, cpu, before := time.Now(), cpuTime(), samples.Load()
 		for b.Loop() {
-			time.Sleep(time.Second)
+			<-second.C
 		}
 		share = percent(cpuTime()-cpu, time.Since(start))
 		rate = float64(samples.Load()-before) / time.Since(start).Seconds()

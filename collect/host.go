@@ -22,16 +22,7 @@ type Kernel struct {
 
 // Run reads until ctx ends.
 func (k *Kernel) Run(ctx context.Context, rec *Recorder) error {
-	every(ctx, k.Every, func() {
-		began := clock.Mono()
-		counters, err := sockstate.ReadCounters(k.NS.ProcRoot())
-		if err != nil {
-			rec.Fail("kernel counters of "+k.At, clock.Mono()-began, err)
-			return
-		}
-		at, also := k.Where.or(k.At)
-		rec.Append(clock.Mono()-began, timeline.Body{Kernel: &timeline.Kernel{At: at, Also: also, Counters: counters}})
-	})
+	every(ctx, k.Every, func() { k.Once(ctx, rec) })
 	return nil
 }
 

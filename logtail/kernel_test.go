@@ -2,7 +2,6 @@ package logtail_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -11,8 +10,6 @@ import (
 
 	"halfopen/logtail"
 )
-
-var flood = flag.Bool("logtail.flood", false, "run the test that overwrites the kernel's log")
 
 // say writes to the kernel's log, as any program may that is root. Each opening
 // may write ten messages in five seconds (kernel.printk_devkmsg).
@@ -98,58 +95,5 @@ func TestKernelRefuses(t *testing.T) {
 	err = logtail.FollowKernel(t.Context(), logtail.Config{Path: "/dev/null", From: logtail.FromBeginning}, h)
 	if err == nil || !strings.Contains(err.Error(), "/dev/null") {
 		t.Errorf("%v", err)
-	}
-}
-
-// The ring is overrun while the handler stands still. The host's log is
-// overwritten by it, so it runs only where it is asked for.
-func TestKernelOverrun(t *testing.T) {
-	if !*flood {
-		t.Skip("not asked for: -logtail.flood")
-	}
-	mark := fmt.Sprintf("halfopen flood %d", time.Now().UnixNano())
-	release, held := make(chan bool), make(chan bool)
-	ctx, cancel := context.WithCancel(t.Context())
-	var lines, lost, gaps int64
-	done := make(chan error)
-	go func() {
-		done <- logtail.FollowKernel(ctx, logtail.Config{}, logtail.Handler{
-			Line: func(l logtail.Line) error {
-				if !strings.Contains(string(l.Bytes), mark) {
-					return nil
-				}
-				if lines++; lines == 1 {
-					close(held)
-					<-release
-				}
-				if strings.HasSuffix(string(l.Bytes), "end") {
-					cancel()
-				}
-				return nil
-			},
-			Gap: func(g logtail.Gap) { gaps++; lost += g.Lines },
-		})
-	}()
-	stop := time.After(patience)
-	for held := held; held != nil; {
-		say(t, mark+" begin")
-		select {
-		case <-held:
-			held = nil
-		case <-time.After(10 * time.Millisecond):
-		case <-stop:
-			t.Fatal("no line came")
-		}
-	}
-	const n = 20_000
-	for range n {
-		say(t, mark+strings.Repeat("x", 400))
-	}
-	say(t, mark+" end")
-	close(release)
-	must(t, <-done)
-	t.Logf("%d lines, %d lost in %d gaps", lines, lost, gaps)
-	if lost == 0 || lines+lost < n {
-		t.Errorf("%d lines and %d lost of %d", lines, lost, n)
 	}
 }

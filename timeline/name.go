@@ -57,7 +57,7 @@ func Find(name string) (string, error) {
 	if path := name + Suffix; recorded(path) {
 		return path, nil
 	}
-	if _, _, _, ok := splitSegment(filepath.Base(name)); ok && (recorded(name) || len(snapshotsOf(name)) > 0) {
+	if _, _, _, ok := splitSegment(filepath.Base(name)); ok && (recorded(name) || isSeries(name)) {
 		return sibling(name) // by its first segment, which is compressed or removed, or that of a series
 	}
 	if dir, experiment := filepath.Split(name); experiment != "" {

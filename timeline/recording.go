@@ -48,8 +48,8 @@ func LoadWith(path string, unwritten []byte) (*Recording, error) {
 }
 
 func load(path string, unwritten []byte, most int64) (*Recording, error) {
-	if series := snapshotsOf(path); len(series) > 0 {
-		return loadSeries(path, series, most)
+	if series, unread := snapshotsOf(path); len(series) > 0 {
+		return loadSeries(path, series, unread, most)
 	}
 	list, err := segments(path)
 	if err != nil {

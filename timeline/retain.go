@@ -31,7 +31,7 @@ func Retain(path string, keep Keep, now time.Time) (removed *Removed, err error)
 	if at < 0 {
 		return nil, fmt.Errorf("find the series of %q: it is not there", path)
 	}
-	list := seriesOf(all, all[at].experiment)
+	list, _ := seriesOf(all, all[at].experiment)
 	files, err := filesOf(dir)
 	if err != nil {
 		return nil, err

@@ -82,20 +82,6 @@ func readHeader(path string) (*Header, error) {
 	return first.Header, nil
 }
 
-// unread are the recordings of an experiment whose header can't be read: whether they
-// are snapshots, nobody knows.
-func unread(all []dated, experiment string) (list []dated) {
-	for _, d := range all {
-		if d.experiment != experiment || d.stamp == "" {
-			continue
-		}
-		if _, err := readHeader(d.path); errors.Is(err, ErrNoHeader) {
-			list = append(list, d)
-		}
-	}
-	return list
-}
-
 // ended reports whether a recording has its last record.
 func ended(path string) bool {
 	s, err := Open(path)
@@ -117,34 +103,54 @@ func seriesPath(d dated) string {
 	return filepath.Join(filepath.Dir(d.path), d.experiment+Suffix)
 }
 
-// snapshotsOf are the snapshots of the series that path names, oldest first; none
-// where it names a file.
-func snapshotsOf(path string) (list []dated) {
+// snapshotsOf are the snapshots of the series that path names, none where it names a
+// file, and what may belong to them; see seriesOf.
+func snapshotsOf(path string) (list, unread []dated) {
 	experiment, _, _, ok := splitSegment(filepath.Base(path))
 	if _, err := segments(path); !ok || err == nil {
-		return nil
+		return nil, nil
 	}
 	all, err := datedIn(filepath.Dir(path))
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	return seriesOf(all, experiment)
 }
 
-// seriesOf are the snapshots of an experiment among the recordings of a folder.
-func seriesOf(all []dated, experiment string) (list []dated) {
+func isSeries(path string) bool {
+	list, _ := snapshotsOf(path)
+	return len(list) > 0
+}
+
+// isTimeline reports whether a file is a recording's, by its name.
+func isTimeline(name string) bool {
+	_, _, _, ok := splitSegment(name)
+	return ok
+}
+
+// seriesOf are the snapshots of an experiment among the recordings of a folder, oldest
+// first. Unread are those whose header can't be read: whether they are snapshots,
+// nobody knows.
+func seriesOf(all []dated, experiment string) (list, unread []dated) {
 	for _, d := range all {
-		if d.experiment == experiment && d.stamp != "" && isSnapshot(d.path) {
+		if d.experiment != experiment || d.stamp == "" {
+			continue
+		}
+		switch h, err := readHeader(d.path); {
+		case errors.Is(err, ErrNoHeader):
+			unread = append(unread, d)
+		case err == nil && h.Snapshot:
 			list = append(list, d)
 		}
 	}
-	return list
+	return list, unread
 }
 
 // Parts are the recordings that a name which Find gave stands for: the snapshots of
 // a series, oldest first, or the recording itself.
 func Parts(path string) (paths []string) {
-	for _, d := range snapshotsOf(path) {
+	list, _ := snapshotsOf(path)
+	for _, d := range list {
 		paths = append(paths, d.path)
 	}
 	if paths == nil {
@@ -182,7 +188,7 @@ func LoadSnapshots(paths []string, unwritten []byte) (*Recording, error) {
 }
 
 // loadSeries loads as many of a series' newest snapshots as memory is to hold.
-func loadSeries(path string, list []dated, most int64) (*Recording, error) {
+func loadSeries(path string, list, unread []dated, most int64) (*Recording, error) {
 	var paths []string
 	first := len(list)
 	for size := int64(0); first > 0 && size < most; first-- {
@@ -196,10 +202,8 @@ func loadSeries(path string, list []dated, most int64) (*Recording, error) {
 		return rec, err
 	}
 	rec.Older = first
-	if all, err := datedIn(filepath.Dir(path)); err == nil {
-		for _, d := range unread(all, list[0].experiment) {
-			rec.Unread = append(rec.Unread, filepath.Base(d.path))
-		}
+	for _, d := range unread {
+		rec.Unread = append(rec.Unread, filepath.Base(d.path))
 	}
 	return rec, nil
 }
@@ -230,7 +234,7 @@ func loadSnapshots(path string, paths []string, unwritten []byte) (*Recording, e
 }
 
 // verifySeries verifies each snapshot, and adds up.
-func verifySeries(path string, list []dated) (Check, error) {
+func verifySeries(path string, list, unread []dated) (Check, error) {
 	good := 0
 	c := Check{Path: path, Snapshots: len(list), First: 1, Ended: true, FilesGood: &good}
 	files, err := filesOf(filepath.Dir(path))
@@ -255,20 +259,12 @@ func verifySeries(path string, list []dated) (Check, error) {
 			c.Parts = append(c.Parts, one)
 		}
 	}
-	all, err := datedIn(filepath.Dir(path))
-	if err != nil {
-		return c, err
-	}
-	there := map[string]bool{}
-	for _, d := range all {
-		there[d.prefix()] = true
-	}
-	for _, d := range unread(all, list[0].experiment) {
+	for _, d := range unread {
 		c.FilesBad = append(c.FilesBad, fmt.Sprintf("%q: it has no header that can be read; it may have been a snapshot", filepath.Base(d.path)))
 	}
 	for _, prefix := range slices.Sorted(maps.Keys(files)) {
 		m := datedPrefix.FindStringSubmatch(prefix)
-		if manifest := prefix + manifestSuffix; m != nil && m[1] == list[0].experiment && !there[prefix] && slices.Contains(files[prefix], manifest) {
+		if manifest := prefix + manifestSuffix; m != nil && m[1] == list[0].experiment && slices.Contains(files[prefix], manifest) && !slices.ContainsFunc(files[prefix], isTimeline) {
 			c.FilesBad = append(c.FilesBad, fmt.Sprintf("%q: the timeline that it names is not there", manifest))
 		}
 	}

@@ -46,8 +46,8 @@ func (c Check) Whole() bool {
 // Verify reads the recording that path is a file of, and its manifest, in memory
 // that does not grow with it.
 func Verify(path string) (Check, error) {
-	if series := snapshotsOf(path); len(series) > 0 {
-		return verifySeries(path, series)
+	if series, unread := snapshotsOf(path); len(series) > 0 {
+		return verifySeries(path, series, unread)
 	}
 	names, err := Files(strings.TrimSuffix(path, Suffix))
 	if err != nil {

@@ -79,7 +79,7 @@ func (g *glance) judgeConn(c *conn) opinion {
 
 // connecting: a SYN without an answer.
 func (g *glance) connecting(k sockstate.Socket) opinion {
-	silent, _ := sockstate.Unanswered(k, g.sys)
+	silent, _ := sockstate.Unanswered(k, g.tuned())
 	o := opinion{Untold, "", "a connection is being made", 0}
 	if k.Retransmits > 0 {
 		o.class, o.stood = NotConnected, silent
@@ -96,10 +96,7 @@ func (g *glance) connecting(k sockstate.Socket) opinion {
 func (g *glance) sentAgain(c *conn) opinion {
 	k := c.lastSeen().sock
 	class, why, _ := g.classify(c, 0)
-	silent, _ := sockstate.Unanswered(k, g.sys)
-	if k.Info != nil {
-		silent = min(silent, k.Info.LastAckRecv)
-	}
+	silent := g.silent(k)
 	_, early := g.th.outage(k)
 	switch {
 	case class == HalfOpen && (early || silent >= g.th.Silent):
@@ -115,12 +112,12 @@ func (g *glance) sentAgain(c *conn) opinion {
 func (g *glance) windowProbed(c *conn) opinion {
 	k := c.lastSeen().sock
 	class, why, _ := g.classify(c, 0)
-	probed, _ := sockstate.Unanswered(k, g.sys)
+	probed, _ := sockstate.Unanswered(k, g.tuned())
 	stood, enough := probed, g.th.StallAfter
 	if i := k.Info; i != nil {
 		switch class {
 		case LocalDrop, HalfOpen:
-			stood, enough = min(probed, i.LastAckRecv), g.th.Silent
+			stood, enough = g.silent(k), g.th.Silent
 		default:
 			stood = min(probed, i.LastDataSent) // a probe of a closed window carries none
 		}
@@ -164,7 +161,7 @@ func (g *glance) inFlight(k sockstate.Socket) opinion {
 func (g *glance) closedByPeer(c *conn) opinion {
 	k := c.lastSeen().sock
 	_, why, _ := g.classify(c, 0)
-	if silent, ok := sockstate.Unanswered(k, g.sys); ok && k.SendQ > 0 {
+	if silent, ok := sockstate.Unanswered(k, g.tuned()); ok && k.SendQ > 0 {
 		if silent = min(silent, deref(lastAck(k))); silent >= g.th.Silent {
 			return opinion{Stuck, CloseWait, fmt.Sprintf("%s; %s in flight, sent again %s without any answer", why, count(k.SendQ, "byte"), count(k.Retransmits, "time")), silent}
 		}

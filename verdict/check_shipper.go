@@ -14,7 +14,6 @@ import (
 // glance is a check of one shipper under way.
 type glance struct {
 	*judge
-	sys   sockstate.Sysctls
 	conns []*conn // that are there now, and are no remains
 	pile  int     // of these, closed by the receiver long ago
 	up    bool    // one of them is ESTABLISHED
@@ -35,9 +34,6 @@ func newGlance(rec *timeline.Recording, name string, th Thresholds) *glance {
 	r := read(rec, name)
 	r.cut = nil
 	g := &glance{judge: &judge{run: r, th: th}}
-	if s := r.sysctls(); s != nil {
-		g.sys = *s
-	}
 	for _, c := range r.conns {
 		if s := c.lastSeen(); c.gone == 0 && alive(s.sock) {
 			g.conns = append(g.conns, c)

@@ -10,21 +10,27 @@ import (
 )
 
 // silence is for how long what a connection sends has had no answer: its last ACK may
-// be older, where nothing was sent for a while. The socket has tcp_info.
+// be older, where nothing was sent for a while. Without tcp_info the timers alone tell.
 func silence(k sockstate.Socket, sys sockstate.Sysctls) time.Duration {
-	age := k.Info.LastAckRecv
-	if sent, ok := sockstate.Unanswered(k, sys); ok {
-		age = min(age, sent)
+	sent, ok := sockstate.Unanswered(k, sys)
+	switch {
+	case k.Info == nil:
+		return sent
+	case ok:
+		return min(k.Info.LastAckRecv, sent)
 	}
-	return age
+	return k.Info.LastAckRecv
 }
 
-// silent is silence under the shipper's sysctls, where they are known.
-func (r *run) silent(k sockstate.Socket) time.Duration {
+// silent is silence under the shipper's sysctls.
+func (r *run) silent(k sockstate.Socket) time.Duration { return silence(k, r.tuned()) }
+
+// tuned are the shipper's sysctls; where they were not read, the kernel's defaults.
+func (r *run) tuned() sockstate.Sysctls {
 	if sys := r.sysctls(); sys != nil {
-		return silence(k, *sys)
+		return *sys
 	}
-	return silence(k, sockstate.Sysctls{})
+	return sockstate.Sysctls{}
 }
 
 // outage reports whether a connection is known to get no answer any more, long

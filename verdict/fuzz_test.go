@@ -52,12 +52,18 @@ func FuzzJudge(f *testing.F) {
 			}
 		}
 		rec := &timeline.Recording{Path: "x", Records: records}
-		a, err := json.Marshal(Judge(rec, Defaults()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b, _ := json.Marshal(Judge(rec, Defaults())); string(a) != string(b) {
-			t.Errorf("two verdicts:\n%s\n%s", a, b)
-		}
+		sameTwice(t, rec)
 	})
+}
+
+// sameTwice: the judge is pure.
+func sameTwice(t *testing.T, rec *timeline.Recording) {
+	t.Helper()
+	a, err := json.Marshal(Judge(rec, Defaults()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := json.Marshal(Judge(rec, Defaults())); string(a) != string(b) {
+		t.Errorf("two verdicts:\n%s\n%s", a, b)
+	}
 }

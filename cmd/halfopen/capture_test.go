@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"halfopen/timeline"
 	"halfopen/verdict"
 )
 
@@ -85,14 +84,7 @@ func findings(v verdict.Verdict, rule string) string {
 // captured sums up what a recording tells of its captures.
 func captured(t *testing.T, evidence string) (began, packets int, files []string) {
 	t.Helper()
-	path, err := timeline.Find(evidence)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := timeline.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := loaded(t, evidence)
 	for _, k := range rec.Records {
 		switch {
 		case k.Capture != nil && k.Capture.Ended:
@@ -101,7 +93,8 @@ func captured(t *testing.T, evidence string) (began, packets int, files []string
 			began++
 		}
 	}
-	if files, err = filepath.Glob(filepath.Join(evidence, "*-capture-*.pcapng")); err != nil {
+	files, err := filepath.Glob(filepath.Join(evidence, "*-capture-*.pcapng"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	return began, packets, files
@@ -133,16 +126,18 @@ func startCapture(t *testing.T, p *bedPair, evidence string, args ...string) *ex
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill() })
-	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // between two looks
-		if files, _ := filepath.Glob(filepath.Join(evidence, "*-timeline.jsonl")); len(files) == 1 {
-			if text, _ := os.ReadFile(files[0]); bytes.Count(text, []byte(`"capture":{`)) == 3 { // both, and the host between
-				return cmd
-			}
+	begun := func() bool {
+		files, _ := filepath.Glob(filepath.Join(evidence, "*-timeline.jsonl"))
+		if len(files) != 1 {
+			return false
 		}
-		if time.Now().After(limit) {
-			t.Fatal("the captures never began")
-		}
+		text, _ := os.ReadFile(files[0])
+		return bytes.Count(text, []byte(`"capture":{`)) == 3 // both, and the host between
 	}
+	if until(20*time.Second, begun); !begun() {
+		t.Fatal("the captures never began")
+	}
+	return cmd
 }
 
 // A reset by the receiver's own host, in a recording whose packets fill more than a

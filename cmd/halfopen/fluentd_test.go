@@ -193,11 +193,7 @@ func TestRecordFluentdPair(t *testing.T) {
 		t.Fatal(err)
 	}
 	delivers := func() bool { // as the recording itself has it
-		path, err := timeline.Find(dir)
-		if err != nil {
-			return false
-		}
-		rec, err := timeline.Load(path)
+		rec, err := readSoFar(dir)
 		return err == nil && slices.ContainsFunc(rec.Records, func(k timeline.Record) bool {
 			return k.Stats != nil && k.Stats.At == "fluentd-2" && k.Stats.Sample.EventsIn.OK() && k.Stats.Sample.EventsIn.N > 20
 		})
@@ -222,14 +218,7 @@ func TestRecordFluentdPair(t *testing.T) {
 	if !slices.ContainsFunc(v.Findings, func(f verdict.Finding) bool { return strings.Contains(f.Text, "say nothing of acknowledged events") }) {
 		t.Errorf("findings %+v", v.Findings)
 	}
-	path, err := timeline.Find(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := timeline.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := loaded(t, dir)
 	places := rec.Header().Places
 	if len(places) < 2 { // the host's own may follow, for its packet filter
 		t.Fatalf("places %+v", places)

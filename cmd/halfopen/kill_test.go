@@ -54,11 +54,12 @@ func busy(t *testing.T) *netns.NS {
 			t.Cleanup(func() { client.Close(); server.Close() })
 			go func() { _, _ = io.Copy(io.Discard, server) }()
 			go func() {
-				for {
+				pace := time.NewTicker(20 * time.Millisecond)
+				defer pace.Stop()
+				for range pace.C {
 					if _, err := client.Write(make([]byte, 100)); err != nil {
 						return
 					}
-					time.Sleep(20 * time.Millisecond)
 				}
 			}()
 		}
@@ -124,8 +125,10 @@ func TestRecordKilled(t *testing.T) {
 
 // letRun waits, and returns the longest time that the host stood still meanwhile.
 func letRun(d time.Duration) (stood time.Duration) {
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
 	for began, last := clock.Mono(), clock.Mono(); last-began < d; {
-		time.Sleep(10 * time.Millisecond)
+		<-look.C
 		now := clock.Mono()
 		last, stood = now, max(stood, now-last)
 	}

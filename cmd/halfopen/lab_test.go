@@ -172,6 +172,24 @@ func until(limit time.Duration, condition func() bool) {
 	}
 }
 
+// readSoFar reads the newest recording in a folder, as far as it has come.
+func readSoFar(evidence string) (*timeline.Recording, error) {
+	path, err := timeline.Find(evidence)
+	if err != nil {
+		return nil, err
+	}
+	return timeline.Load(path)
+}
+
+func loaded(t testing.TB, evidence string) *timeline.Recording {
+	t.Helper()
+	rec, err := readSoFar(evidence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
 func (r *labRun) verdict() verdict.Verdict {
 	r.t.Helper()
 	var v verdict.Verdict
@@ -259,11 +277,7 @@ func TestLabKilled(t *testing.T) {
 	r := startLab(t, "--warm-up", "3s")
 	r.await("the path is cut")
 	until(10*time.Second, func() bool { // what is shown may be written a moment later
-		path, err := timeline.Find(r.evidence)
-		if err != nil {
-			return false
-		}
-		rec, err := timeline.Load(path)
+		rec, err := readSoFar(r.evidence)
 		return err == nil && slices.ContainsFunc(rec.Records, func(k timeline.Record) bool { return k.Fault != nil })
 	})
 	if err := r.cmd.Process.Kill(); err != nil {

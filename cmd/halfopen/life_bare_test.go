@@ -36,11 +36,7 @@ func TestRecordBareRestart(t *testing.T) {
 	}
 	t.Cleanup(func() { rec.Process.Kill(); rec.Wait() })
 	tells := func(change string, pid int) bool {
-		path, err := timeline.Find(dir)
-		if err != nil {
-			return false
-		}
-		all, err := timeline.Load(path)
+		all, err := readSoFar(dir)
 		return err == nil && slices.ContainsFunc(all.Records, func(k timeline.Record) bool {
 			return k.Party != nil && k.Party.Change == change && k.Party.PID == pid
 		})

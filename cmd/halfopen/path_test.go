@@ -145,14 +145,7 @@ func TestPathAsOrdinaryUser(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != exitInconclusive { // nothing ships here
 		t.Fatalf("exit code %d\n%s", code, out)
 	}
-	path, err := timeline.Find(evidence)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := timeline.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := loaded(t, evidence)
 	var notes []string
 	for _, k := range rec.Records {
 		if k.Failure != nil && k.Failure.Source != "log of kernel" { // which has a right of its own

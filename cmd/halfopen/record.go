@@ -204,10 +204,7 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 	show := newDisplay(stderr, o.quiet)
 	ways, closeWays := o.openAround(subjects)
 	defer closeWays()
-	places := recordPlaces(subjects)
-	for _, w := range ways {
-		places = append(places, w.place)
-	}
+	places := recordPlaces(subjects, ways)
 	rec, err := collect.Open(o.evidence, recordHeader(o, places), show.observe)
 	if err != nil {
 		return err
@@ -218,7 +215,7 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 	owners := collect.NewOwners(discover.Redact)
 	onset := collect.NewOnset()
 	sources := append(o.capture.begin(places), collect.Clock{Every: time.Second}, owners, onset, show)
-	all := collect.NewNamespaces(recordPlaces(subjects))
+	all := collect.NewNamespaces(recordPlaces(subjects, nil))
 	for _, s := range subjects {
 		sources = append(sources, s.source(o, all, owners, onset, logs))
 	}
@@ -263,9 +260,12 @@ func recordHeader(o recordOptions, places []timeline.Place) timeline.Header {
 	}
 }
 
-func recordPlaces(subjects []*subject) (places []timeline.Place) {
+func recordPlaces(subjects []*subject, ways []around) (places []timeline.Place) {
 	for _, s := range subjects {
 		places = append(places, s.place)
+	}
+	for _, w := range ways {
+		places = append(places, w.place)
 	}
 	return places
 }

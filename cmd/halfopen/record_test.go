@@ -36,14 +36,7 @@ func TestRecord(t *testing.T) {
 	if v.Verdict != verdict.NotStalled {
 		t.Errorf("verdict %q: %s", v.Verdict, v.Summary)
 	}
-	path, err := timeline.Find(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := timeline.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := loaded(t, dir)
 	places := rec.Header().Places
 	if len(places) < 3 || places[2].Role != timeline.Router || places[0].NetNS == places[1].NetNS || places[0].Role != timeline.Shipper || places[1].Role != timeline.Receiver {
 		t.Fatalf("places %+v", places)

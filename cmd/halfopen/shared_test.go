@@ -130,15 +130,7 @@ func recorded(t *testing.T, pids ...int) (verdict.Verdict, *timeline.Recording) 
 	if err := json.Unmarshal(out, &v); err != nil {
 		t.Fatal(err)
 	}
-	path, err := timeline.Find(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := timeline.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v, rec
+	return v, loaded(t, dir)
 }
 
 // judged is what holds wherever the two programs run: one connection, seen from

@@ -54,10 +54,7 @@ func (o *snapshotOptions) take(ctx context.Context) (t taken, err error) {
 	}
 	logs.ask = readContainerNow
 	ways, closeWays := o.openAround(t.subjects)
-	places := recordPlaces(t.subjects)
-	for _, w := range ways {
-		places = append(places, w.place)
-	}
+	places := recordPlaces(t.subjects, ways)
 	h := recordHeader(o.recordOptions, places)
 	h.Snapshot = true
 	var failed failures
@@ -78,7 +75,7 @@ func (o *snapshotOptions) take(ctx context.Context) (t taken, err error) {
 	o.config.keep(rec)
 	keepSettings(rec, t.subjects)
 	owners := collect.NewOwners(discover.Redact)
-	all := collect.NewNamespaces(recordPlaces(t.subjects))
+	all := collect.NewNamespaces(recordPlaces(t.subjects, nil))
 	var sources []collect.Source
 	for _, s := range t.subjects {
 		sources = append(sources, s.source(o.recordOptions, all, owners, nil, logs))
