@@ -15,13 +15,12 @@ import (
 // namespace has; a dump does not.
 const discoverEvery = time.Second
 
-// Dumps of a large table are to take no more than 1/100 of the time, but a new
-// connection must not go unseen for long: on a busy host a dump of a small table
-// takes its time too. Where sockets end all the time, each end asking for a dump,
-// they may take 1/10.
+// Dumps of a large table are to take no more than 1/300 of the time, but a new
+// connection must not go unseen for long. Where sockets end all the time, each end
+// asking for a dump, they may take 1/10.
 const (
-	discoverShare  = 100
-	discoverWithin = 2 * time.Second
+	discoverShare  = 300
+	discoverWithin = 5 * time.Second
 	goneShare      = 10
 )
 
@@ -37,6 +36,7 @@ type follower struct {
 	stats    sockstate.Stats
 	known    []sockstate.Socket // the last reading
 	before   []sockstate.Socket // the one before it, for its memory
+	took     time.Duration      // by the last dump
 	nextDump time.Duration      // monotonic
 	earliest time.Duration      // of the next dump, whatever ends meanwhile
 }
@@ -66,8 +66,10 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 	}
 	now := clock.Mono()
 	took := now - began
-	f.nextDump = now + min(max(discoverEvery, discoverShare*took), discoverWithin)
-	f.earliest = now + goneShare*took
+	cost := min(took, f.took) // one alone may have waited for a processor
+	f.took = took
+	f.nextDump = now + min(max(discoverEvery, discoverShare*cost), discoverWithin)
+	f.earliest = now + goneShare*cost
 	f.known = f.own(socks)
 	return f.known, nil
 }
