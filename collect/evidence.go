@@ -3,6 +3,7 @@ package collect
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,17 +26,10 @@ func (r *Recorder) Save(rest, what string, data []byte) (saved bool) {
 }
 
 func (r *Recorder) write(rest string, data []byte) error {
-	path := r.Path(rest)
-	tmp := path + timeline.Partial
-	err := os.WriteFile(tmp, data, 0o640)
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp)
-		return fmt.Errorf("write evidence file: %w", err)
-	}
-	return nil
+	return timeline.WriteWhole(r.Path(rest), func(to io.Writer) error {
+		_, err := to.Write(data)
+		return err
+	})
 }
 
 // keepRaw is Save for the raw material of a Witness, which is the first to go

@@ -44,16 +44,14 @@ func WriteManifest(prefix string) (path string, err error) {
 		}
 		fmt.Fprintf(&out, "%s  %s\n", sum, name)
 	}
-	part := path + Partial
-	err = os.WriteFile(part, []byte(out.String()), 0o640)
-	if err == nil {
-		err = os.Rename(part, path)
-	}
+	err = WriteWhole(path, func(to io.Writer) error {
+		_, err := io.WriteString(to, out.String())
+		return err
+	})
 	if err != nil {
-		os.Remove(part)
-		return path, errors.Join(odd, fmt.Errorf("write manifest: %w", err))
+		err = fmt.Errorf("write manifest: %w", err)
 	}
-	return path, odd
+	return path, errors.Join(odd, err)
 }
 
 // Files lists the names of a recording's files, sorted: not what is only half

@@ -17,18 +17,7 @@ func saveMerge(m *timeline.Merger, path string, asText bool) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%q is there already: name another file", path)
 	}
-	part := path + timeline.Partial
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
-	if err != nil {
-		return fmt.Errorf("write merged recording: %w", err)
-	}
-	if err = errors.Join(writeMerge(m, f, asText), f.Close()); err == nil {
-		err = os.Rename(part, path)
-	}
-	if err != nil {
-		os.Remove(part)
-	}
-	return err
+	return timeline.WriteWhole(path, func(to io.Writer) error { return writeMerge(m, to, asText) })
 }
 
 func writeMerge(m *timeline.Merger, to io.Writer, asText bool) error {
