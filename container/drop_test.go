@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,8 @@ import (
 
 	"halfopen/fault"
 	"halfopen/netns"
+	"halfopen/sockstate"
+	"halfopen/timeline"
 	"halfopen/verdict"
 )
 
@@ -26,27 +29,13 @@ import (
 // the flow forgotten; a recording of both containers shows what comes of it.
 func TestDropBetweenNetworks(t *testing.T) {
 	d := docker(t)
-	bin, input := halfopen(t), filepath.Join(t.TempDir(), "input.log")
-	appendTo(t, input, "one\n")
-	d.network("halfopen-a", "ho-a")
-	d.network("halfopen-b", "ho-b")
-	host := d.hostOf()
-	for _, way := range [][2]string{{"ho-a", "ho-b"}, {"ho-b", "ho-a"}} { // what Docker leaves to DOCKER-USER
-		host.run("iptables", "-I", "DOCKER-USER", "-i", way[0], "-o", way[1], "-j", "ACCEPT")
-	}
-	receiver := d.on("halfopen-b", "halfopen-far", nil, []string{bin + ":/bin/halfopen:ro"}, "/bin/halfopen", "lab-receiver")
-	to := d.call("GET", "/containers/"+receiver+"/json", nil).Get("NetworkSettings.Networks.halfopen-b.IPAddress").String()
-	shipper := d.on("halfopen-a", "halfopen-near", []string{"HALFOPEN_INPUT=/input.log", "HALFOPEN_RECEIVER=" + to + ":5044"},
-		[]string{bin + ":/bin/filebeat:ro", input + ":/input.log:ro"}, "/bin/filebeat", "lab-shipper")
-	rules := host.rules()
-
+	bin := halfopen(t)
+	p := d.across(bin)
+	rules := p.host.rules()
 	r := record(t, bin, "--container", "halfopen-near", "--container", "halfopen-far", "--for", "5m")
-	r.sees("the connection", func(rec recording) bool { return len(rec.held(0, find(t, shipper).PID)) == 1 })
-	lines := 1
-	more := func() { lines++; appendTo(t, input, fmt.Sprintf("line %d\n", lines)) }
-	r.sees("deliveries", func(rec recording) bool { more(); return rec.ackedMost(0) >= 20 })
+	p.delivers(r)
 
-	drop := exec.Command(bin, "drop", "--method", "c", "--pid", fmt.Sprint(host.pid), "--port", "5044", "--for", "5s", "--hold", "1h", "--evidence", r.dir)
+	drop := exec.Command(bin, "drop", "--method", "c", "--pid", fmt.Sprint(p.host.pid), "--port", "5044", "--for", "5s", "--hold", "1h", "--evidence", r.dir)
 	var said bytes.Buffer
 	drop.Stdout, drop.Stderr = &said, &said
 	if err := drop.Start(); err != nil {
@@ -59,7 +48,7 @@ func TestDropBetweenNetworks(t *testing.T) {
 	for over := time.After(40 * time.Second); over != nil; {
 		select {
 		case <-tick.C:
-			more()
+			p.more()
 		case <-over:
 			over = nil
 		}
@@ -86,7 +75,7 @@ func TestDropBetweenNetworks(t *testing.T) {
 	if len(w.Steps) != 3 || len(w.Steps[1].Deleted) != 1 {
 		t.Fatalf("steps %+v\n%s", w.Steps, &said)
 	}
-	near, far := rec.held(0, find(t, shipper).PID)[0], rec.held(1, find(t, receiver).PID)[0]
+	near, far := rec.held(0, find(t, p.shipper).PID)[0], rec.held(1, find(t, p.receiver).PID)[0]
 	if e := w.Steps[1].Deleted[0]; e.Orig != near.Flow || e.Reply != far.Flow || near.Flow == far.Reverse() {
 		t.Errorf("forgotten was %v, answered %v; the shipper has %v, the receiver %v: want the same, and NAT between", e.Orig, e.Reply, near.Flow, far.Flow)
 	}
@@ -104,15 +93,97 @@ func TestDropBetweenNetworks(t *testing.T) {
 		text, _ := exec.Command(bin, "verdict", r.dir).Output()
 		t.Errorf("verdict %s, class %s\n%s", v.Verdict, v.Class, text)
 	}
-	if now := host.rules(); now != rules {
+	if now := p.host.rules(); now != rules {
 		t.Errorf("Docker's rules were\n%s\nand are\n%s", rules, now)
 	}
-	d.do(shipper, "restart") // and a new connection passes
-	log := d.call("GET", "/containers/"+receiver+"/json", nil).Get("LogPath").String()
+	d.do(p.shipper, "restart") // and a new connection passes
+	log := d.call("GET", "/containers/"+p.receiver+"/json", nil).Get("LogPath").String()
 	await(t, "the last line to arrive", func() bool {
 		text, err := os.ReadFile(log)
-		return err == nil && bytes.Contains(text, []byte(fmt.Sprintf(" line %d", lines)))
+		return err == nil && bytes.Contains(text, []byte(fmt.Sprintf(" line %d", p.lines)))
 	})
+}
+
+// A rule that somebody adds to Docker's DOCKER-USER by hand, and takes away again, is
+// a drop window to a recorder on the host, without any mark.
+func TestRuleByHandBetweenNetworks(t *testing.T) {
+	d := docker(t)
+	bin := halfopen(t)
+	p := d.across(bin)
+	r := recordBy(t, p.host.ns.Start, bin, "--container", "halfopen-near", "--container", "halfopen-far", "--for", "5m")
+	p.delivers(r)
+
+	rule := []string{"DOCKER-USER", "-i", "ho-a", "-o", "ho-b", "-p", "tcp", "--dport", "5044", "-j", "DROP"}
+	adding := time.Now()
+	p.host.run(append([]string{"iptables", "-w", "-I"}, rule...)...)
+	added := time.Now()
+	lost := func(rec recording) bool { // several times sent in vain
+		return slices.ContainsFunc(rec.Records, func(k timeline.Record) bool {
+			return k.Sockets != nil && slices.ContainsFunc(k.Sockets.Sockets, func(s sockstate.Socket) bool { return s.Remote.Port() == 5044 && s.Retransmits >= 3 })
+		})
+	}
+	r.sees("retransmissions", func(rec recording) bool { p.more(); return lost(rec) })
+	removing := time.Now()
+	p.host.run(append([]string{"iptables", "-w", "-D"}, rule...)...)
+	removed := time.Now()
+	before := 0
+	r.sees("deliveries again", func(rec recording) bool {
+		p.more()
+		if before == 0 {
+			before = int(rec.ackedMost(0)) + 20
+		}
+		return rec.ackedMost(0) >= int64(before)
+	})
+	rec := r.end()
+
+	v := verdict.Judge(rec.Recording, verdict.Defaults())
+	w := v.Window
+	if v.Verdict != verdict.Recovered || w == nil || w.End == nil || len(w.Rules) != 1 || !strings.Contains(w.Rules[0], "DOCKER-USER") {
+		t.Fatalf("%s: %s\nwindow %+v", v.Verdict, v.Summary, w)
+	}
+	t.Logf("%s to %s: %s", w.Start, w.End, w.Rules[0])
+	const slack = 50 * time.Millisecond // a notice is read within some milliseconds, on a busy machine
+	if w.Start.Before(adding) || w.Start.After(added.Add(slack)) || w.End.Before(removing) || w.End.After(removed.Add(slack)) {
+		t.Errorf("window %s to %s, the rule came from %s to %s and went from %s to %s", w.Start, w.End, adding, added, removing, removed)
+	}
+}
+
+// pair is a shipper and a receiver on two networks of an engine.
+type pair struct {
+	t                 *testing.T
+	host              engineHost
+	shipper, receiver string // containers
+	input             string
+	lines             int
+}
+
+func (a api) across(bin string) *pair {
+	a.t.Helper()
+	p := &pair{t: a.t, input: filepath.Join(a.t.TempDir(), "input.log"), host: a.hostOf()}
+	p.more()
+	a.network("halfopen-a", "ho-a")
+	a.network("halfopen-b", "ho-b")
+	for _, way := range [][2]string{{"ho-a", "ho-b"}, {"ho-b", "ho-a"}} { // what Docker leaves to DOCKER-USER
+		p.host.run("iptables", "-I", "DOCKER-USER", "-i", way[0], "-o", way[1], "-j", "ACCEPT")
+	}
+	p.receiver = a.on("halfopen-b", "halfopen-far", nil, []string{bin + ":/bin/halfopen:ro"}, "/bin/halfopen", "lab-receiver")
+	to := a.call("GET", "/containers/"+p.receiver+"/json", nil).Get("NetworkSettings.Networks.halfopen-b.IPAddress").String()
+	p.shipper = a.on("halfopen-a", "halfopen-near", []string{"HALFOPEN_INPUT=/input.log", "HALFOPEN_RECEIVER=" + to + ":5044"},
+		[]string{bin + ":/bin/filebeat:ro", p.input + ":/input.log:ro"}, "/bin/filebeat", "lab-shipper")
+	return p
+}
+
+// more lets the shipper's log grow by a line.
+func (p *pair) more() {
+	p.lines++
+	appendTo(p.t, p.input, fmt.Sprintf("line %d\n", p.lines))
+}
+
+// delivers waits until a recording shows lines to be acknowledged.
+func (p *pair) delivers(r recorder) {
+	p.t.Helper()
+	r.sees("the connection", func(rec recording) bool { return len(rec.held(0, find(p.t, p.shipper).PID)) == 1 })
+	r.sees("deliveries", func(rec recording) bool { p.more(); return rec.ackedMost(0) >= 20 })
 }
 
 // In a container's own namespace, by its name, on the interface that its

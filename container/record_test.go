@@ -164,10 +164,15 @@ type recorder struct {
 
 func record(t *testing.T, bin string, args ...string) recorder {
 	t.Helper()
+	return recordBy(t, (*exec.Cmd).Start, bin, args...)
+}
+
+func recordBy(t *testing.T, start func(*exec.Cmd) error, bin string, args ...string) recorder {
+	t.Helper()
 	r := recorder{t: t, bin: bin, dir: filepath.Join(t.TempDir(), "evidence"), stderr: &bytes.Buffer{}}
 	r.cmd = exec.Command(bin, append([]string{"record", "--evidence", r.dir}, args...)...)
 	r.cmd.Stderr = r.stderr
-	if err := r.cmd.Start(); err != nil {
+	if err := start(r.cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
