@@ -36,13 +36,26 @@ func (s *Links) Run(ctx context.Context, rec *Recorder) error {
 			return
 		}
 		last[l.Index] = l
-		at, also := s.Where.or(s.At)
-		rec.Append(0, timeline.Body{Link: &timeline.Link{At: at, Also: also, Link: l}})
+		s.record(rec, l)
 	})
 	if err != nil && ctx.Err() == nil {
-		rec.Fail("links of "+s.At, 0, err)
+		rec.Fail(nameOf(s), 0, err)
 	}
 	return nil
+}
+
+// Once reads the interfaces as they are.
+func (s *Links) Once(_ context.Context, rec *Recorder) {
+	list, done := s.flows()
+	defer done()
+	if err := middlebox.ReadLinks(s.NS, s.ends(list), func(l middlebox.Link) { s.record(rec, l) }); err != nil {
+		rec.Fail(nameOf(s), 0, err)
+	}
+}
+
+func (s *Links) record(rec *Recorder, l middlebox.Link) {
+	at, also := s.Where.or(s.At)
+	rec.Append(0, timeline.Body{Link: &timeline.Link{At: at, Also: also, Link: l}})
 }
 
 // sameLink compares all but how long a queue is, where there is one.

@@ -100,6 +100,10 @@ func nameOf(s Source) string {
 		return "kernel counters of " + s.At
 	case *Conntrack:
 		return "conntrack of " + s.At
+	case *Rules:
+		return "packet filter of " + s.At
+	case *Links:
+		return "links of " + s.At
 	case *Shared:
 		return "namespace of " + s.place
 	}

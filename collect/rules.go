@@ -26,38 +26,88 @@ type Rules struct {
 
 // Run watches until ctx ends.
 func (s *Rules) Run(ctx context.Context, rec *Recorder) error {
-	source := "packet filter of " + s.At
-	b, before := burst{source: source}, 0
-	err := middlebox.WatchRules(ctx, s.NS, s.Ports, s.Every, func(c middlebox.RuleChange) {
-		switch {
-		case c.Kind == middlebox.Watching:
-			return
-		case c.Kind == middlebox.Overrun:
-			rec.Append(0, timeline.Body{Gap: &timeline.Gap{Source: source, Lost: -1, Why: "more changes than the netlink buffer holds; what differs is told as found by comparing"}})
-			return
-		case c.Kind == middlebox.Present && !c.Rule.Concerns(s.Ports):
-			return
-		case c.Kind == middlebox.Present && len(c.Rule.Ports) == 0: // every firewall has such
-			if before++; before > burstMost {
-				return
-			}
-		case !b.admits(rec, c.Rule.Concerns(s.Ports)): // what may cut the watched ports is never left out
-			return
-		}
-		at, also := s.Where.or(s.At)
-		rec.Append(c.Within, timeline.Body{Rule: &timeline.Rule{At: at, Also: also, Change: c}})
-	})
-	b.flush(rec)
+	w := s.record(rec)
+	err := middlebox.WatchRules(ctx, s.NS, s.Ports, s.Every, w.take)
+	w.burst.flush(rec)
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case errors.Is(err, os.ErrPermission):
-		m := lacking(source+" is not watched", "CAP_NET_ADMIN and CAP_NET_RAW", "rules that somebody adds or removes would be recorded, and with them when packets were dropped")
+		m := lacking(nameOf(s)+" is not watched", "CAP_NET_ADMIN and CAP_NET_RAW", "rules that somebody adds or removes would be recorded, and with them when packets were dropped")
 		m.Unwatched = true
 		rec.Append(0, timeline.Body{Mark: m})
 	default:
-		rec.Fail(source, 0, err)
+		rec.Fail(nameOf(s), 0, err)
 	}
 	return nil
+}
+
+// Once reads the rules that there are, where the rights allow it.
+func (s *Rules) Once(_ context.Context, rec *Recorder) {
+	err := middlebox.ReadRules(s.NS, s.Ports, s.record(rec).take)
+	if err != nil && !errors.Is(err, os.ErrPermission) {
+		rec.Fail(nameOf(s), 0, err)
+	}
+}
+
+// ruleRecord records what is told of rules.
+type ruleRecord struct {
+	*Rules
+	rec    *Recorder
+	burst  burst
+	before int             // rules of before without ports
+	told   map[string]bool // elements that came
+}
+
+func (s *Rules) record(rec *Recorder) *ruleRecord {
+	return &ruleRecord{Rules: s, rec: rec, burst: burst{source: nameOf(s)}, told: map[string]bool{}}
+}
+
+func (w *ruleRecord) take(c middlebox.RuleChange) {
+	switch {
+	case c.Kind == middlebox.Watching:
+		return
+	case c.Kind == middlebox.Overrun:
+		w.rec.Append(0, timeline.Body{Gap: &timeline.Gap{Source: nameOf(w.Rules), Lost: -1, Why: "more changes than the netlink buffer holds; what differs is told as found by comparing, of sets with up to 64 elements"}})
+		return
+	case c.Kind == middlebox.Present && !c.Rule.Concerns(w.Ports):
+		return
+	case c.Kind == middlebox.Present && len(c.Rule.Ports) == 0: // every firewall has such
+		if w.before++; w.before > burstMost {
+			return
+		}
+	case c.Rule.Element != "":
+		if !w.element(c) {
+			return
+		}
+	// What may cut the watched ports, or ends that as a chain's new policy does, is never left out.
+	case !w.burst.admits(w.rec, c.Kind == middlebox.Update || c.Rule.Concerns(w.Ports)):
+		return
+	}
+	at, also := w.Where.or(w.At)
+	w.rec.Append(c.Within, timeline.Body{Rule: &timeline.Rule{At: at, Also: also, Change: c}})
+}
+
+// maxElements is how many elements that came and stand are remembered.
+const maxElements = 10_000
+
+// element reports whether that of a set may be recorded: there may be a hundred
+// thousand of them. The end of one that was is never left out.
+func (w *ruleRecord) element(c middlebox.RuleChange) bool {
+	r := c.Rule
+	key := fmt.Sprint(r.Family, r.Table, r.Handle, r.Set, r.Element)
+	if c.Kind == middlebox.Destroy && w.told[key] {
+		delete(w.told, key)
+		return w.burst.admits(w.rec, true)
+	}
+	ok := w.burst.admits(w.rec, false)
+	if ok && c.Kind == middlebox.New {
+		if ok = len(w.told) < maxElements; !ok {
+			w.burst.lost++
+			return false
+		}
+		w.told[key] = true
+	}
+	return ok
 }
 
 // lacking notes what is not read for want of rights, and what they would add. That

@@ -35,8 +35,8 @@ const (
 // Line in Format Journal, as journalctl wrote it. Line.File is "journal:" and
 // the unit; Line.Offset counts the bytes read. The journal is the buffer: a slow
 // handler lags, and loses only what journald removes meanwhile.
-// A child that ends is noted and started again behind the last entry. The error
-// says so where there is no journalctl.
+// A child that ends is noted and started again behind the last entry; so is a journal
+// without an entry of the unit. The error says so where there is no journalctl.
 func FollowJournal(ctx context.Context, cfg Config, h Handler) error {
 	if err := prepare(&cfg, &h); err != nil {
 		return err
@@ -57,6 +57,21 @@ func FollowJournal(ctx context.Context, cfg Config, h Handler) error {
 	return j.run(ctx)
 }
 
+// NoJournalOf says of a unit why its log may stay empty.
+const NoJournalOf = "the journal has no entry of a unit of that name, or none that this user may read (systemctl list-units has the names); one is waited for"
+
+// JournalHas reports whether the journal has an entry of a unit that this user may read.
+// The error is that of journalctl.
+func JournalHas(ctx context.Context, unit string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, journalPatience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, journalctl, "--output=json", "--quiet", "--no-pager", "--lines=1", "--unit="+unit).Output()
+	if err != nil {
+		return false, fmt.Errorf("look for unit %q in the journal: %w", unit, err)
+	}
+	return len(bytes.TrimSpace(out)) > 0, nil
+}
+
 // journal follows a unit.
 type journal struct {
 	cfg    Config
@@ -73,6 +88,9 @@ type journal struct {
 // once more what is there.
 func (j *journal) run(ctx context.Context) error {
 	began := time.Now()
+	if has, err := JournalHas(context.WithoutCancel(ctx), j.cfg.Path); err == nil && !has {
+		j.h.Note(j.name + ": " + NoJournalOf)
+	}
 	if j.cursor == "" { // the next run begins here, though nothing may come
 		j.cfg.Positions.Set(j.name, Position{Cursor: sinceCursor + strconv.FormatInt(began.UnixMicro(), 10)})
 	}

@@ -26,12 +26,13 @@ const (
 // expressions reads the expressions of one rule, which work like a small
 // machine: one loads a value into a register, the next compares it.
 type expressions struct {
-	loaded string // what the register holds, in nft's words
-	ports  int    // how many ports it holds, from the front
-	proto  bool   // it holds the protocol
-	addr   int    // it holds an address of so many bytes, or the front of one
-	bits   int    // and so many bits of it
-	sides  uint8  // 1: it asks for a source port, 2: for a destination port
+	loaded string       // what the register holds, in nft's words
+	ports  int          // how many ports it holds, from the front
+	proto  bool         // it holds the protocol
+	addr   int          // it holds an address of so many bytes, or the front of one
+	bits   int          // and so many bits of it
+	sides  uint8        // 1: it asks for a source port, 2: for a destination port
+	regs   map[int]part // what each register of 32 bits begins with
 	words  []string
 }
 
@@ -60,21 +61,32 @@ func (x *expressions) decode(ad *netlink.AttributeDecoder, r *Rule) error {
 	}
 	switch name {
 	case "meta":
-		x.meta(a.num(unix.NFTA_META_KEY))
+		x.hold(a.num(unix.NFTA_META_DREG), x.meta(a.num(unix.NFTA_META_KEY)))
 	case "payload":
 		x.payload(r.Family, a.num(unix.NFTA_PAYLOAD_BASE), a.num(unix.NFTA_PAYLOAD_OFFSET), a.num(unix.NFTA_PAYLOAD_LEN))
+		x.hold(a.num(unix.NFTA_PAYLOAD_DREG), int(a.num(unix.NFTA_PAYLOAD_LEN)))
 	case "cmp":
 		x.compare(a.num(unix.NFTA_CMP_OP) == unix.NFT_CMP_EQ, a.data(unix.NFTA_CMP_DATA), r)
-	case "range", "lookup":
+	case "range":
 		r.More = r.More || x.ports > 0
-		if _, maps := a[unix.NFTA_LOOKUP_DREG]; name == "lookup" && maps && a.num(unix.NFTA_LOOKUP_DREG) == unix.NFT_REG_VERDICT {
-			r.Jump = anyChain + a.text(unix.NFTA_LOOKUP_SET)
+		x.say("%s in 0x%x-0x%x", x.loaded, a.data(unix.NFTA_RANGE_FROM_DATA), a.data(unix.NFTA_RANGE_TO_DATA))
+	case "lookup":
+		l := x.lookUp(a)
+		r.lookups = append(r.lookups, l)
+		if l.verdict {
+			r.Jump = anyChain + l.set
 		}
-		x.say("%s in %s", x.loaded, set(name, a))
+		in := "in"
+		if l.not {
+			in = "not in"
+		}
+		x.say("%s %s @%s", x.loaded, in, l.set)
 	case "bitwise", "byteorder":
 		x.mask(name, a.data(unix.NFTA_BITWISE_MASK))
+		x.hold(a.num(unix.NFTA_BITWISE_DREG), int(a.num(unix.NFTA_BITWISE_LEN)))
 	case "ct":
 		x.load("ct " + words(a.num(unix.NFTA_CT_KEY), "state", "direction", "status", "mark"))
+		x.hold(a.num(unix.NFTA_CT_DREG), 4)
 	case "counter":
 		r.Packets, r.Bytes = new(a.long(unix.NFTA_COUNTER_PACKETS)), new(a.long(unix.NFTA_COUNTER_BYTES))
 		x.say("counter")
@@ -90,6 +102,7 @@ func (x *expressions) decode(ad *netlink.AttributeDecoder, r *Rule) error {
 		r.Drops = r.Drops || target == "DROP" || target == "REJECT"
 		x.say("target %s", target)
 	default:
+		x.regs = nil
 		x.say("%s", name)
 	}
 	return nil
@@ -119,23 +132,28 @@ func (x *expressions) mask(name string, mask []byte) {
 	x.load(x.loaded + " & …")
 }
 
-// meta keys, enum nft_meta_keys.
-func (x *expressions) meta(key uint32) {
+// meta knows some keys of enum nft_meta_keys, and how many bytes they have.
+func (x *expressions) meta(key uint32) (size int) {
 	switch key {
 	case unix.NFT_META_L4PROTO:
 		x.load("meta l4proto")
 		x.proto = true
+		return 1
 	case unix.NFT_META_NFPROTO:
 		x.load("meta nfproto")
+		return 1
 	case unix.NFT_META_IIFNAME:
 		x.load("iifname")
+		return unix.IFNAMSIZ
 	case unix.NFT_META_OIFNAME:
 		x.load("oifname")
+		return unix.IFNAMSIZ
 	case unix.NFT_META_MARK:
 		x.load("meta mark")
 	default:
 		x.load(fmt.Sprintf("meta key %d", key))
 	}
+	return 4
 }
 
 // payload knows the ports (RFC 9293, 3.1), the addresses and the protocol.
@@ -236,13 +254,6 @@ func (x *expressions) match(name string, info []byte, r *Rule) {
 		return
 	}
 	x.say("match %s", name)
-}
-
-func set(name string, a attrs) string {
-	if name == "lookup" {
-		return "@" + a.text(unix.NFTA_LOOKUP_SET)
-	}
-	return fmt.Sprintf("0x%x-0x%x", a.data(unix.NFTA_RANGE_FROM_DATA), a.data(unix.NFTA_RANGE_TO_DATA))
 }
 
 func words(n uint32, names ...string) string {

@@ -4,17 +4,22 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // decodeLegacy reads struct ipt_entry after struct ipt_entry: the addresses, 4
 // bytes nfcache, target_offset and next_offset, 4 bytes comefrom, two counters;
-// then matches, then the target.
+// then matches, then the target. A jump is told by where its chain's first rule is.
 func decodeLegacy(f legacyFamily, table string, blob []byte, hooks map[uint32]string) (rules []Rule, err error) {
-	chain, hook := "", ""
+	chain := ""
+	chains := map[int]string{} // by where they begin
+	found := map[chainName]map[string]bool{}
+	leads := map[int]int{} // rules that jump, and where to
 	for at := 0; at < len(blob); {
 		b := blob[at:]
 		head := f.ip + 4 + 4 + 4 // up to the counters, which stand on a multiple of 8
@@ -27,19 +32,18 @@ func decodeLegacy(f legacyFamily, table string, blob []byte, hooks map[uint32]st
 			return nil, fmt.Errorf("decode legacy table %q: an entry at %d has its target at %d and ends at %d", table, at, target, next)
 		}
 		if name, ok := hooks[uint32(at)]; ok {
-			chain, hook = name, strings.ToLower(name)
+			chain = name
+			found[chainName{f.name, table, chain}] = map[string]bool{strings.ToLower(name): true}
 		}
 		name := cString(b[target+2 : target+xtHeader-1])
 		data := b[target+xtHeader : next]
 		if name == "ERROR" { // the head of a user's chain, or the end of the table
-			chain, hook, at = cString(data), "", at+next
+			chain, at = cString(data), at+next
+			chains[at] = chain
 			continue
 		}
 		r := Rule{Family: f.name, Table: table, Chain: chain, Protocol: legacyProtocol(b[f.proto:]),
 			Packets: new(binary.NativeEndian.Uint64(b[head:])), Bytes: new(binary.NativeEndian.Uint64(b[head+8:]))}
-		if hook != "" {
-			r.Hooks = []string{hook}
-		}
 		var x expressions
 		if r.Protocol != "" {
 			x.say("%s", r.Protocol)
@@ -60,8 +64,10 @@ func decodeLegacy(f legacyFamily, table string, blob []byte, hooks map[uint32]st
 				r.Drops, name = true, "DROP"
 			case code == -nfAccept-1:
 				name = "ACCEPT"
+			case code >= 0 && int(code) == at+next:
+				name = "none" // on to the next rule
 			case code >= 0:
-				name = "a chain"
+				leads[len(rules)], name = int(code), aChain
 			default:
 				name = "RETURN"
 			}
@@ -70,8 +76,31 @@ func decodeLegacy(f legacyFamily, table string, blob []byte, hooks map[uint32]st
 		r.Text, r.Side = strings.Join(x.words, " "), x.side(r)
 		rules, at = append(rules, r), at+next
 	}
+	jumps := map[chainName]map[string]bool{}
+	for i, to := range leads {
+		if chains[to] == "" {
+			continue
+		}
+		r := &rules[i]
+		r.Jump = chains[to]
+		r.Text = strings.TrimSuffix(r.Text, aChain) + r.Jump
+		lead(jumps, chainOf(*r), r.Jump)
+	}
+	spread(found, jumps, nil)
+	reached := map[string][]string{}
+	for c, by := range found {
+		reached[c.chain] = slices.Sorted(maps.Keys(by))
+	}
+	for i := range rules {
+		r := &rules[i]
+		r.Hooks = reached[r.Chain]
+		r.Loose = r.Hooks == nil
+	}
 	return rules, nil
 }
+
+// aChain stands for one whose name is not known yet.
+const aChain = "a chain"
 
 // legacyEnds reads struct ipt_ip and ip6t_ip6: two addresses, their masks, the
 // names of two interfaces of 16 bytes.

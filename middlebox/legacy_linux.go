@@ -44,8 +44,8 @@ var legacyFamilies = [...]legacyFamily{
 	{"ip6 legacy", unix.AF_INET6, unix.SOL_IPV6, "ip6_tables_names", 136, 128, 132, 16},
 }
 
-func openLegacy(ns *netns.NS) (*legacyTables, error) {
-	t := &legacyTables{ns: ns, fds: [2]int{-1, -1}, rules: map[string]int{}, text: map[string]Rule{}, first: map[string]uint64{}}
+func openLegacy(ns *netns.NS, ports flow.Ports) (*legacyTables, error) {
+	t := &legacyTables{ns: ns, ports: ports, fds: [2]int{-1, -1}, rules: map[string]int{}, text: map[string]Rule{}, first: map[string]uint64{}}
 	err := ns.Do(func() error {
 		for i, f := range legacyFamilies {
 			fd, err := unix.Socket(f.domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
@@ -93,6 +93,10 @@ func (t *legacyTables) compare(fn func(RuleChange)) error {
 		}
 		for _, r := range rules {
 			key := strings.Join([]string{r.Family, r.Table, r.Chain, r.Text}, " ")
+			if old, ok := t.text[key]; ok && t.rules[key] > 0 && old.Loose != r.Loose && r.Concerns(t.ports) {
+				fn(RuleChange{Kind: Update, Time: now, Within: within, Rule: &r})
+				t.first[key] = *r.Packets
+			}
 			t.text[key] = r
 			seen[key]++
 		}

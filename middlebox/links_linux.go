@@ -29,9 +29,7 @@ func WatchLinks(ctx context.Context, ns *netns.NS, every time.Duration, toward f
 	if err := conn.JoinGroup(unix.RTNLGRP_LINK); err != nil {
 		return fmt.Errorf("watch links: %w", err)
 	}
-	w := &linkWatch{toward: toward, fn: fn, by: map[netip.Addr]int{}, names: map[int]Link{}}
-	// Opened on a thread inside: the library's own way wants to come back.
-	err = ns.Do(func() (err error) { w.handle, err = vnl.NewHandle(unix.NETLINK_ROUTE); return err })
+	w, err := openLinks(ns, toward, fn)
 	if err != nil {
 		return fmt.Errorf("watch links: %w", err)
 	}
@@ -64,6 +62,27 @@ func WatchLinks(ctx context.Context, ns *netns.NS, every time.Duration, toward f
 			w.message(m)
 		}
 	}
+}
+
+// ReadLinks calls fn with each interface of a namespace by which packets to one of the
+// addresses leave, with its counters.
+func ReadLinks(ns *netns.NS, toward func() []netip.Addr, fn func(Link)) error {
+	w, err := openLinks(ns, toward, fn)
+	if err != nil {
+		return fmt.Errorf("read links: %w", err)
+	}
+	defer w.handle.Close()
+	if err := w.look(); err != nil {
+		return fmt.Errorf("read links: %w", err)
+	}
+	return nil
+}
+
+func openLinks(ns *netns.NS, toward func() []netip.Addr, fn func(Link)) (*linkWatch, error) {
+	w := &linkWatch{toward: toward, fn: fn, by: map[netip.Addr]int{}, names: map[int]Link{}}
+	// Opened on a thread inside: the library's own way wants to come back.
+	err := ns.Do(func() (err error) { w.handle, err = vnl.NewHandle(unix.NETLINK_ROUTE); return err })
+	return w, err
 }
 
 // linkWatch knows by which interface each address was last reached: when one is

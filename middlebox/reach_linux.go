@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -13,11 +14,13 @@ import (
 // chainName names a chain in its namespace.
 type chainName struct{ family, table, chain string }
 
+func chainOf(r Rule) chainName { return chainName{r.Family, r.Table, r.Chain} }
+
 // inetHooks are the hooks of the families ip, ip6 and inet by number, enum
 // nf_inet_hooks (include/uapi/linux/netfilter.h).
 var inetHooks = [...]string{"prerouting", "input", "forward", "output", "postrouting", "ingress"}
 
-// anyChain begins the Jump of a verdict map, whose elements are not read: it may
+// anyChain begins the Jump of a verdict map. Where its elements can't be told it may
 // lead to any chain of its table.
 const anyChain = "@"
 
@@ -30,11 +33,11 @@ func (w *ruleWatch) reach() (changed []RuleChange) {
 		return nil
 	}
 	for name, r := range w.known {
-		if !r.Concerns(w.ports) {
+		if !r.Concerns(w.ports) && !r.asks(w.ports) {
 			continue
 		}
 		was := r.Loose
-		by, reached := hooks[chainName{r.Family, r.Table, r.Chain}]
+		by, reached := hooks[chainOf(r)]
 		r.Hooks, r.Loose = slices.Sorted(maps.Keys(by)), !reached
 		if by[""] {
 			r.Hooks = nil
@@ -59,6 +62,51 @@ func (w *ruleWatch) hooks() (map[chainName]map[string]bool, error) {
 		return nil, err
 	}
 	found := map[chainName]map[string]bool{}
+	var chains []chainName
+	for _, m := range msgs {
+		c, hook, based, err := decodeChain(m.Data)
+		if err != nil {
+			return nil, err
+		}
+		if chains = append(chains, c); based {
+			found[c] = map[string]bool{hook: true}
+		}
+	}
+	jumps := map[chainName]map[string]bool{}
+	for _, r := range w.known {
+		w.jumps(jumps, r)
+	}
+	spread(found, jumps, chains)
+	return found, nil
+}
+
+// jumps notes where a rule leads to.
+func (w *ruleWatch) jumps(jumps map[chainName]map[string]bool, r Rule) {
+	if r.Jump == "" {
+		return
+	}
+	if set, mapped := strings.CutPrefix(r.Jump, anyChain); mapped {
+		if c := w.holds(setName{r.Family, r.Table, set}); c.all {
+			for _, e := range c.list {
+				if e.jump != "" {
+					lead(jumps, chainOf(r), e.jump)
+				}
+			}
+			return
+		}
+	}
+	lead(jumps, chainOf(r), r.Jump)
+}
+
+func lead(jumps map[chainName]map[string]bool, from chainName, to string) {
+	if jumps[from] == nil {
+		jumps[from] = map[string]bool{}
+	}
+	jumps[from][to] = true
+}
+
+// spread gives each chain the hooks of those that jump to it.
+func spread(found map[chainName]map[string]bool, jumps map[chainName]map[string]bool, chains []chainName) {
 	add := func(c chainName, by map[string]bool) (more bool) {
 		if found[c] == nil {
 			found[c], more = map[string]bool{}, true
@@ -67,45 +115,23 @@ func (w *ruleWatch) hooks() (map[chainName]map[string]bool, error) {
 		maps.Copy(found[c], by)
 		return more || len(found[c]) > before
 	}
-	var chains []chainName
-	for _, m := range msgs {
-		c, hook, based, err := decodeChain(m.Data)
-		if err != nil {
-			return nil, err
-		}
-		if chains = append(chains, c); based {
-			add(c, map[string]bool{hook: true})
-		}
-	}
-	jumps := map[chainName]map[chainName]bool{}
-	for _, r := range w.known {
-		if r.Jump == "" {
-			continue
-		}
-		from := chainName{r.Family, r.Table, r.Chain}
-		if jumps[from] == nil {
-			jumps[from] = map[chainName]bool{}
-		}
-		jumps[from][chainName{r.Family, r.Table, r.Jump}] = true
-	}
 	for todo := slices.Collect(maps.Keys(found)); len(todo) > 0; {
 		from := todo[0]
 		todo = todo[1:]
 		for to := range jumps[from] {
-			if to.chain[:1] != anyChain {
-				if add(to, found[from]) {
-					todo = append(todo, to)
+			if to[:1] != anyChain {
+				if c := (chainName{from.family, from.table, to}); add(c, found[from]) {
+					todo = append(todo, c)
 				}
 				continue
 			}
 			for _, c := range chains {
-				if c.family == to.family && c.table == to.table && add(c, map[string]bool{"": true}) {
+				if c.family == from.family && c.table == from.table && add(c, map[string]bool{"": true}) {
 					todo = append(todo, c)
 				}
 			}
 		}
 	}
-	return found, nil
 }
 
 // decodeChain reads the body of NFT_MSG_NEWCHAIN; based is false of a chain that

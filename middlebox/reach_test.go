@@ -2,6 +2,7 @@ package middlebox
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"halfopen/flow"
@@ -20,12 +21,16 @@ func TestRuleReach(t *testing.T) {
 		{name: "forward", add: "nft add rule inet x through tcp sport 5044 drop", hooks: []string{"forward"}, side: "sport"},
 		{name: "no hook", add: "nft add rule inet x one tcp dport 5044 drop", side: "dport", loose: true},
 		{name: "jumps", before: "nft add rule inet x incoming jump two ; add rule inet x through goto two ; add rule inet x two jump one", add: "nft add rule inet x one drop", hooks: []string{"forward", "input"}},
-		{name: "a verdict map", before: "nft add rule inet x incoming ct state vmap { new : jump two }", add: "nft add rule inet x one drop"},
+		{name: "a verdict map", before: "nft add rule inet x incoming ct state vmap { new : jump two }", add: "nft add rule inet x two drop", hooks: []string{"input"}},
+		{name: "a verdict map that leads elsewhere", before: "nft add rule inet x incoming ct state vmap { new : jump two }", add: "nft add rule inet x one drop", loose: true},
+		{name: "a verdict map that packets fill", before: "nft add map inet x m { type inet_service : verdict ; flags dynamic ; } ; add rule inet x incoming tcp dport vmap @m", add: "nft add rule inet x one drop"},
 		{name: "no such interface", add: `nft add rule inet x incoming iifname nope tcp dport { 5044, 9600 } drop`, hooks: []string{"input"}, absent: "nope"},
 		{name: "an interface", add: `nft add rule inet x incoming iifname lo drop`, hooks: []string{"input"}},
 		{name: "interfaces by their beginning", add: `nft add rule inet x incoming iifname "nope*" drop`, hooks: []string{"input"}},
 		{name: "iptables-nft", add: "iptables-nft -A OUTPUT -p tcp --dport 5044 -j DROP", hooks: []string{"output"}, side: "dport"},
 		{name: "iptables-legacy", add: "iptables-legacy -w -A OUTPUT -p tcp --sport 5044 -j DROP", hooks: []string{"output"}, side: "sport"},
+		{name: "a chain that none leads to, legacy", before: "iptables-legacy -w -N FOO", add: "iptables-legacy -w -A FOO -j DROP", loose: true},
+		{name: "jumps, legacy", before: "iptables-legacy -w -N FOO\niptables-legacy -w -N BAR\niptables-legacy -w -A INPUT -j BAR\niptables-legacy -w -A FORWARD -g BAR\niptables-legacy -w -A BAR -j FOO", add: "iptables-legacy -w -A FOO -j DROP", hooks: []string{"forward", "input"}},
 		{name: "multiport, legacy", add: "iptables-legacy -w -A INPUT -p tcp -m multiport --dports 5044,5045 -j DROP", hooks: []string{"input"}, side: "dport"},
 		{name: "both sides", add: "iptables-legacy -w -A INPUT -p tcp -m multiport --ports 5044,5045 -j DROP", hooks: []string{"input"}},
 	} {
@@ -33,8 +38,8 @@ func TestRuleReach(t *testing.T) {
 			t.Parallel()
 			ns := newEmpty(t)
 			inside(t, ns, chains)
-			if tt.before != "" {
-				inside(t, ns, tt.before)
+			for c := range strings.Lines(tt.before) {
+				inside(t, ns, c)
 			}
 			next := watchRules(t, ns)
 			next()
@@ -53,21 +58,35 @@ func TestRuleReach(t *testing.T) {
 // A rule whose chain stands idle is told again when a jump leads there, and when it
 // is gone.
 func TestRuleReachedForAWhile(t *testing.T) {
-	ns := newEmpty(t)
-	inside(t, ns, "iptables-nft -N FOO")
-	inside(t, ns, "iptables-nft -A FOO -j DROP")
-	next := watchRules(t, ns)
-	c := changed(next)
-	if c.Kind != Present || !c.Rule.Loose || !c.Rule.Concerns(flow.NewPorts(5044)) {
-		t.Fatalf("%+v, want a rule that stands idle", c.Rule)
-	}
-	for _, step := range []struct {
-		command string
-		loose   bool
-	}{{"iptables-nft -I OUTPUT -p tcp --dport 5044 -j FOO", false}, {"iptables-nft -D OUTPUT 1", true}} {
-		inside(t, ns, step.command)
-		if c = changed(next); c.Kind != Update || c.Rule.Loose != step.loose || c.By == "" || c.Rule.Packets == nil {
-			t.Errorf("%s: %+v, rule %+v", step.command, c, c.Rule)
-		}
+	for _, tt := range []struct {
+		name, before, jump, back string
+		by                       string
+	}{
+		{name: "iptables-nft", before: "iptables-nft -N FOO\niptables-nft -A FOO -j DROP", jump: "iptables-nft -I OUTPUT -p tcp --dport 5044 -j FOO", back: "iptables-nft -D OUTPUT 1", by: "iptables"},
+		{name: "iptables-legacy", before: "iptables-legacy -w -N FOO\niptables-legacy -w -A FOO -j DROP", jump: "iptables-legacy -w -I OUTPUT -p tcp --dport 5044 -j FOO", back: "iptables-legacy -w -D OUTPUT 1"},
+		{name: "an element of a map", before: "nft table inet x { map m { type inet_service : verdict ; } ; chain foo { counter drop ; } ; chain out { type filter hook output priority 0 ; tcp dport vmap @m ; } ; }",
+			jump: "nft add element inet x m { 5044 : goto foo }", back: "nft delete element inet x m { 5044 : goto foo }", by: "nft"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ns := newEmpty(t)
+			for c := range strings.Lines(tt.before) {
+				inside(t, ns, c)
+			}
+			next := watchRules(t, ns)
+			c := changed(next)
+			if c.Kind != Present || !c.Rule.Loose || !c.Rule.Concerns(flow.NewPorts(5044)) {
+				t.Fatalf("%+v, want a rule that stands idle", c.Rule)
+			}
+			for _, step := range []struct {
+				command string
+				loose   bool
+			}{{tt.jump, false}, {tt.back, true}} {
+				inside(t, ns, step.command)
+				if c = changed(next); c.Kind != Update || c.Rule.Loose != step.loose || !strings.HasPrefix(c.By, tt.by) || (c.By == "") != (tt.by == "") || c.Rule.Packets == nil {
+					t.Errorf("%s: %+v, rule %+v", step.command, c, c.Rule)
+				}
+			}
+		})
 	}
 }

@@ -41,12 +41,23 @@ type Rule struct {
 	Absent string `json:"absent,omitempty"`
 	Jump   string `json:"jump,omitempty"` // the chain that it leads to; @ and a name: a verdict map
 	Text   string `json:"text"`           // in nft's words, as far as understood
+	// Set and Element are of a rule as far as it is about one element of a set or a map
+	// that it looks up, which came or went, or came with it. Its other fields hold for
+	// the packets that the element matches.
+	Set     string `json:"set,omitempty"`
+	Element string `json:"element,omitempty"` // in nft's words; 0x where its parts are not understood
+	// Each tells that the rule matches by elements alone, and that each is told.
+	Each bool `json:"each,omitempty"`
+	// Vague tells of one about an element that which packets it matches is not known.
+	Vague bool `json:"vague,omitempty"`
 
 	// Traffic that it had counted when it was last read, nil where it does not count.
 	Packets *uint64 `json:"packets,omitempty"`
 	Bytes   *uint64 `json:"bytes,omitempty"`
 
-	links []string // interfaces that it asks for
+	links   []string // interfaces that it asks for
+	lookups []lookup
+	wide    bool // More, but for its lookups
 }
 
 // Concerns reports whether the rule may drop packets of a watched port.
@@ -57,10 +68,24 @@ func (r Rule) Concerns(ports flow.Ports) bool {
 	return len(r.Ports) == 0 || r.More || slices.ContainsFunc(r.Ports, ports.Has)
 }
 
-// Meets reports whether a packet between two of these addresses may match: the
-// rule asks for no other.
+// Meets reports whether a packet between two of these addresses may match: it is of
+// the rule's family, and the rule asks for no other.
 func (r Rule) Meets(addrs []netip.Addr) bool {
+	if len(addrs) > 0 && !slices.ContainsFunc(addrs, r.carries) {
+		return false
+	}
 	return !slices.ContainsFunc(r.Addrs, func(p netip.Prefix) bool { return !slices.ContainsFunc(addrs, p.Contains) })
+}
+
+// carries reports whether packets of an address are of the rule's family.
+func (r Rule) carries(a netip.Addr) bool {
+	switch r.Family {
+	case "ip", "ip legacy":
+		return a.Unmap().Is4()
+	case "ip6", "ip6 legacy":
+		return !a.Unmap().Is4()
+	}
+	return r.Family != "arp"
 }
 
 // RuleChange is a change of the ruleset, whoever made it.

@@ -3,6 +3,7 @@ package middlebox
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -13,6 +14,16 @@ import (
 var families = map[uint8]string{
 	unix.NFPROTO_INET: "inet", unix.NFPROTO_IPV4: "ip", unix.NFPROTO_ARP: "arp",
 	unix.NFPROTO_NETDEV: "netdev", unix.NFPROTO_BRIDGE: "bridge", unix.NFPROTO_IPV6: "ip6",
+}
+
+// familyNumber is NFPROTO_UNSPEC of one that is not known.
+func familyNumber(name string) uint8 {
+	for n, f := range families {
+		if f == name {
+			return n
+		}
+	}
+	return unix.NFPROTO_UNSPEC
 }
 
 // attributes of a message of nf_tables, after its header.
@@ -60,6 +71,8 @@ func decodeRule(body []byte) (Rule, error) {
 	if err := ad.Err(); err != nil {
 		return Rule{}, fmt.Errorf("decode nf_tables rule %q: %w", body, err)
 	}
+	r.wide = r.More
+	r.More = r.More || slices.ContainsFunc(r.lookups, func(l lookup) bool { return l.ports })
 	r.Text, r.Side = strings.Join(x.words, " "), x.side(r)
 	return r, nil
 }
@@ -84,6 +97,9 @@ func decodePolicy(body []byte) (r Rule, ok bool, err error) {
 	}
 	if err := ad.Err(); err != nil {
 		return Rule{}, false, fmt.Errorf("decode nf_tables chain %q: %w", body, err)
+	}
+	if _, hook, _, err := decodeChain(body); err == nil && hook != "" {
+		r.Hooks = []string{hook}
 	}
 	r.Text = "policy accept"
 	if r.Drops {

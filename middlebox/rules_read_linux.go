@@ -93,20 +93,15 @@ func (w *ruleWatch) read(r Rule) (Rule, error) {
 	if err != nil {
 		return r, err
 	}
-	for family, name := range families {
-		if name != r.Family {
-			continue
-		}
-		msgs, err := w.ask.Execute(netlink.Message{
-			Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE, Flags: netlink.Request},
-			Data:   append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attrs...),
-		})
-		if err != nil {
-			return r, fmt.Errorf("read rule %d of table %q: %w", r.Handle, r.Table, err)
-		}
-		for _, m := range msgs {
-			return decodeRule(m.Data)
-		}
+	msgs, err := w.ask.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE, Flags: netlink.Request},
+		Data:   append([]byte{familyNumber(r.Family), unix.NFNETLINK_V0, 0, 0}, attrs...),
+	})
+	if err != nil {
+		return r, fmt.Errorf("read rule %d of table %q: %w", r.Handle, r.Table, err)
+	}
+	for _, m := range msgs {
+		return decodeRule(m.Data)
 	}
 	return r, nil
 }

@@ -125,6 +125,11 @@ func TestRulesOfAnExperimenter(t *testing.T) {
 			for c.Kind == Present || c.Kind == Update {
 				c = next()
 			}
+			if strings.Contains(tt.add, "{") { // once more for each element that concerns the port
+				if e := next(); e.Kind != New || e.Rule.Element != "5044" {
+					t.Errorf("%+v, want the element", e.Rule)
+				}
+			}
 			check := func(kind EventKind) {
 				t.Helper()
 				if c.Kind != kind || c.Rule == nil {
@@ -192,6 +197,8 @@ func FuzzRule(f *testing.F) {
 		_, _ = decodeRule(b)
 		_, _, _ = decodePolicy(b)
 		_, _, _, _ = decodeChain(b)
+		_, _, _ = decodeTable(b)
+		_, _, _ = decodeSet(b)
 		_, _, _ = decodeGeneration(b)
 		for _, fam := range legacyFamilies {
 			_, _ = decodeLegacy(fam, "filter", b, map[uint32]string{0: "INPUT"})

@@ -55,18 +55,24 @@ func shipper(b *bytes.Buffer, s verdict.ShipperCheck) {
 		line("note", n)
 	}
 	well := 0
+	alike := map[string]int{} // by health and class
 	for _, c := range s.Connections {
 		if c.Health == verdict.Healthy || c.Health == verdict.Idle {
 			if well++; well > mostWell {
 				continue
 			}
 		}
-		connection(b, c)
+		kind := string(c.Health) + string(c.Class)
+		alike[kind]++
+		connection(b, c, alike[kind] <= mostAlike)
 	}
 	if well > mostWell {
 		fmt.Fprintf(b, "  and %d more that are healthy or idle\n", s.Count[verdict.Healthy]+s.Count[verdict.Idle]-mostWell)
 	}
 }
+
+// mostAlike is how many connections of one class are told in full.
+const mostAlike = 4
 
 // mostWell is how many connections without trouble are shown of a shipper.
 const mostWell = 4
@@ -86,7 +92,7 @@ func counters(c verdict.CountersCheck) string {
 	return strings.Join(words, ", ")
 }
 
-func connection(b *bytes.Buffer, c verdict.ConnCheck) {
+func connection(b *bytes.Buffer, c verdict.ConnCheck, full bool) {
 	head := string(c.Health)
 	if c.Class != "" {
 		head += ", " + string(c.Class)
@@ -98,6 +104,9 @@ func connection(b *bytes.Buffer, c verdict.ConnCheck) {
 		head += ", confidence " + c.Confidence
 	}
 	fmt.Fprintf(b, "  %s %s: %s\n", c.Connection, c.State, head)
+	if !full {
+		return
+	}
 	line := func(what, is string) {
 		if is != "" {
 			fmt.Fprintf(b, "    %-10s %s\n", what, is)

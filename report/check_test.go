@@ -67,3 +67,16 @@ two readings 1s apart, the last at 2026-01-02T03:04:05.000Z
 		t.Error("a terminal would obey it")
 	}
 }
+
+// Of many connections that stall alike only the first are told in full.
+func TestCheckTextOfMany(t *testing.T) {
+	s := verdict.ShipperCheck{Name: "filebeat", Health: verdict.Stuck}
+	for port := range uint16(64) {
+		s.Connections = append(s.Connections, verdict.ConnCheck{Health: verdict.Stuck, Class: verdict.HalfOpen, State: sockstate.Established, Why: "no answer", Next: "keep evidence",
+			Connection: flow.New(netip.AddrPortFrom(netip.MustParseAddr("10.50.0.2"), 40000+port), netip.MustParseAddrPort("10.51.0.2:5044"))})
+	}
+	got := string(Check(verdict.Checkup{Health: verdict.Stuck, Shippers: []verdict.ShipperCheck{s}}))
+	if told, all := strings.Count(got, "keep evidence"), strings.Count(got, "half-open"); told != mostAlike || all != 64 {
+		t.Errorf("%d of %d connections are told in full, want %d of 64:\n%s", told, all, mostAlike, got)
+	}
+}

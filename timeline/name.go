@@ -49,9 +49,31 @@ func CheckExperiment(name string) error {
 // of its first segment, whether that is still there or not; Load and the like take
 // it. Where the newest recording is a snapshot, the whole series is meant.
 func Find(name string) (string, error) {
+	path, _, err := FindNewest(name)
+	return path, err
+}
+
+// FindNewest is Find, and tells which newer recordings it passed over: timelines
+// without a byte, whose recorder was killed at once.
+func FindNewest(name string) (path string, passed []string, err error) {
 	if st, err := os.Stat(name); err == nil && st.IsDir() {
 		return newest(name, "")
-	} else if err == nil {
+	}
+	path, err = findOne(name)
+	if _, there := os.Stat(name); err == nil || there == nil {
+		return path, nil, err
+	}
+	if dir, experiment := filepath.Split(name); experiment != "" {
+		if path, passed, err := newest(filepath.Clean(dir), experiment); err == nil {
+			return path, passed, nil
+		}
+	}
+	return "", nil, err
+}
+
+// findOne is what a prefix or a file's name means.
+func findOne(name string) (string, error) {
+	if _, err := os.Stat(name); err == nil {
 		return sibling(name)
 	}
 	if path := name + Suffix; recorded(path) {
@@ -59,11 +81,6 @@ func Find(name string) (string, error) {
 	}
 	if _, _, _, ok := splitSegment(filepath.Base(name)); ok && (recorded(name) || isSeries(name)) {
 		return sibling(name) // by its first segment, which is compressed or removed, or that of a series
-	}
-	if dir, experiment := filepath.Split(name); experiment != "" {
-		if path, err := newest(filepath.Clean(dir), experiment); err == nil {
-			return path, nil
-		}
 	}
 	return "", fmt.Errorf("no recording %q: name a folder, a prefix such as evidence/halfopen-nat-20060102-150405, or one of its files", name)
 }
@@ -87,12 +104,12 @@ func All(dir string) (paths []string, err error) {
 }
 
 // newest is the newest recording of a folder, of one experiment where that is named.
-// A file without a byte, whose recorder was killed at once, is none where there is
-// another.
-func newest(dir, experiment string) (path string, err error) {
+// A file without a byte, whose recorder was killed at once, is passed over where there
+// is another.
+func newest(dir, experiment string) (path string, passed []string, err error) {
 	list, err := datedIn(dir)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	for _, d := range slices.Backward(list) {
 		if experiment != "" && d.experiment != experiment {
@@ -102,17 +119,18 @@ func newest(dir, experiment string) (path string, err error) {
 			path = d.path
 		}
 		if st, err := os.Stat(d.path); err == nil && st.Size() == 0 {
+			passed = append(passed, d.path)
 			continue
 		}
 		if isSnapshot(d.path) && d.stamp != "" {
-			return seriesPath(d), nil
+			return seriesPath(d), passed, nil
 		}
-		return d.path, nil
+		return d.path, passed, nil
 	}
 	if path == "" {
 		err = fmt.Errorf("no recording of experiment %q in folder %q", experiment, dir)
 	}
-	return path, err
+	return path, nil, err
 }
 
 func sibling(file string) (string, error) {

@@ -97,15 +97,20 @@ func (g *glance) sentAgain(c *conn) opinion {
 	k := c.lastSeen().sock
 	class, why, _ := g.classify(c, 0)
 	silent := g.silent(k)
+	unacked, _ := sockstate.Unanswered(k, g.tuned()) // other ACKs may have come
 	_, early := g.th.outage(k)
+	told := fmt.Sprintf("%s in flight, sent again %s, %s%s", count(k.SendQ, "byte"), count(k.Retransmits, "time"), backoff(k), ages(k))
 	switch {
 	case class == HalfOpen && (early || silent >= g.th.Silent):
 		return opinion{Stuck, class, why, silent}
-	case silent < g.th.Fresh:
-		return opinion{Healthy, "", fmt.Sprintf("%s in flight, sent again %s, %s%s: no more than a loss so far", count(k.SendQ, "byte"), count(k.Retransmits, "time"), backoff(k), ages(k)), silent}
+	case unacked < g.th.Fresh:
+		return opinion{Healthy, "", told + ": no more than a loss so far", silent}
+	case silent >= g.th.Fresh:
+		return opinion{Untold, "", fmt.Sprintf("%s: without an answer for %s at least, not long enough for a proof", told, round(silent)), silent}
+	case unacked >= g.th.StallAfter:
+		return opinion{Stuck, Unknown, fmt.Sprintf("%s: not acknowledged for %s at least, while packets of the receiver come: only the way to it is dead", told, round(unacked)), unacked}
 	}
-	return opinion{Untold, "", fmt.Sprintf("%s in flight, sent again %s, %s%s: without an answer for %s at least, not long enough for a proof",
-		count(k.SendQ, "byte"), count(k.Retransmits, "time"), backoff(k), ages(k), round(silent)), silent}
+	return opinion{Untold, "", fmt.Sprintf("%s: not acknowledged for %s at least, while packets of the receiver come: the way to it loses packets, or is dead", told, round(unacked)), unacked}
 }
 
 // windowProbed: something is to be sent and nothing in flight.

@@ -136,7 +136,9 @@ func TestCheck(t *testing.T) {
 		"half-open, acks move elsewhere":  {glimpses{counters: []*beatstats.Sample{counted(40, 9, 3), counted(49, 5, 3)}, sockets: twice(seenSocket(1, sentAgain(6, 20*sec)), seenSocket(2, idleFor(300*ms, 200*ms)))}, Stuck, HalfOpen, 12 * sec, "1 of 2"},
 		"half-open, the counters deny it": {glimpses{counters: []*beatstats.Sample{counted(49, 0, 0), counted(49, 0, 0)}, sockets: twice(seenSocket(1, sentAgain(7, 30*sec)))}, Stuck, HalfOpen, 20 * sec, ""},
 		"idle for an hour, then one loss": {glimpses{sockets: twice(seenSocket(1, sentAgain(1, time.Hour)))}, Healthy, "", 0, "no more than a loss"},
-		"lossy: an ACK came":              {glimpses{sockets: twice(seenSocket(1, sentAgain(6, 2*sec)))}, Healthy, "", 2 * sec, "no more than a loss"},
+		"lossy: an ACK came":              {glimpses{sockets: twice(seenSocket(1, sentAgain(3, 300*ms)))}, Healthy, "", 300 * ms, "no more than a loss"},
+		"one way is bad":                  {glimpses{sockets: twice(seenSocket(1, sentAgain(6, 800*ms)))}, Untold, "", 12 * sec, "while packets of the receiver come"},
+		"one way is dead":                 {glimpses{sockets: twice(seenSocket(1, sentAgain(8, 800*ms)))}, Stuck, Unknown, 50 * sec, "only the way to it is dead"},
 		"so many losses are no chance": {glimpses{sockets: twice(seenSocket(1, func(s *sockstate.Socket) {
 			sentAgain(3, 1900*ms)(s)
 			s.TimerIn, s.Info.LastDataSent, s.Info.TotalRetrans, s.Info.DataSegsOut = sec, 600*ms, 3, sockstate.Some(uint32(1000))

@@ -13,11 +13,12 @@ func FuzzJudge(f *testing.F) {
 	for _, sc := range []film{
 		{seconds: 40, far: true, ships: from10(dead)},
 		{seconds: 70, cut: []int{10, 20}, ships: from10(dead)},
+		cutByRules(film{seconds: 40, ships: from10(dead)}, ruling{from: 10, to: 20, rule: inSet, counts: 9}, ruling{from: 12, rule: counting(byPort), before: true}),
 		{seconds: 50, ships: []ship{{lines: [][]phase{{{}, {at: 5, is: blocked}}}}, {place: "b", lines: [][]phase{{{}, {at: 5, is: closing}}}}}},
 	} {
 		var records []timeline.Record
 		for i, k := range sc.roll().Records { // a small seed: large ones are minimized for minutes
-			if k.Header != nil || k.Fault != nil || k.End != nil || i%17 == 5 {
+			if k.Header != nil || k.Fault != nil || k.Rule != nil || k.End != nil || i%17 == 5 {
 				records = append(records, k)
 			}
 		}

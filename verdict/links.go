@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,9 +99,13 @@ func (j *judge) lostOn(list []reading[*timeline.Link], from, to time.Duration) {
 			parts = append(parts, fmt.Sprintf("%s %s", count(value(c.now)-value(c.before), "packet"), c.what))
 		}
 	}
-	for i, q := range b.Queues {
-		if i < len(a.Queues) && a.Queues[i].Handle == q.Handle && q.Drops > a.Queues[i].Drops {
-			parts = append(parts, fmt.Sprintf("%s dropped by its queue %s %s", count(q.Drops-a.Queues[i].Drops, "packet"), q.Kind, q.Handle))
+	for _, q := range b.Queues {
+		drops := q.Drops // of one that came meanwhile
+		if i := slices.IndexFunc(a.Queues, func(old middlebox.Queue) bool { return old.Handle == q.Handle && old.Kind == q.Kind }); i >= 0 {
+			drops -= min(a.Queues[i].Drops, drops)
+		}
+		if drops > 0 {
+			parts = append(parts, fmt.Sprintf("%s dropped by its queue %s %s", count(drops, "packet"), q.Kind, q.Handle))
 		}
 	}
 	if len(parts) > 0 {

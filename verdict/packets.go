@@ -98,6 +98,9 @@ func (r *run) othersOf(views []*view) others {
 	return o
 }
 
+// refused reports whether a SYN was all that the connection came to.
+func (v *view) refused() bool { return v.Toward.Opened && !v.From.Opened && v.From.Plain == 0 }
+
 func (v *view) opened() bool { return v.Toward.Opened && v.Toward.Base != nil }
 
 // of are the other views of a connection. The numbers of its SYNs pass a NAT
@@ -120,7 +123,7 @@ func (o others) of(v *view) (list []*view) {
 }
 
 // mostEnds is how many ends of connections a verdict tells of, resets first, the
-// newest of each.
+// newest of each. The judged connection's come first, those that were refused last.
 const mostEnds = 5
 
 // Rules of findings about ends.
@@ -137,8 +140,9 @@ func (j *judge) tellPackets() {
 		return
 	}
 	views := j.views()
+	j.all = views
 	home, all := j.home(views), j.othersOf(views)
-	var ends []Finding
+	var ours, ends, refused []Finding // of the judged connection, of others, of those that came to nothing
 	told := map[flow.Flow]bool{}
 	for _, v := range views {
 		if v.at != home || !j.isOurs(v) {
@@ -149,12 +153,21 @@ func (j *judge) tellPackets() {
 			told[v.Flow] = true
 			j.farAsPackets(v, others)
 		}
-		ends = append(ends, j.endsOf(v, others)...)
+		list := &ends
+		switch {
+		case v.refused():
+			list = &refused
+		case j.conn != nil && v.Flow == j.conn.flow:
+			list = &ours
+		}
+		*list = append(*list, j.endsOf(v, others)...)
 	}
 	slices.Reverse(ends)
+	slices.Reverse(refused)
 	slices.SortStableFunc(ends, func(a, b Finding) int { // a reset says more than a close
 		return strings.Compare(strings.Replace(b.Rule, lostEnd, whoReset, 1), strings.Replace(a.Rule, lostEnd, whoReset, 1))
 	})
+	ends = slices.Concat(ours, ends, refused)
 	j.v.Findings = append(j.v.Findings, ends[:min(len(ends), mostEnds)]...)
 	if more := len(ends) - mostEnds; more > 0 {
 		j.find("packets", fmt.Sprintf("%d more ends of connections were captured; the records of packets have them", more), ends[mostEnds].Records...)

@@ -19,6 +19,7 @@ type wire struct {
 	places  []timeline.Place
 	seen    map[string]*capture.Observer
 	records []timeline.Record
+	client  netip.AddrPort // of the packets that pass from now on
 }
 
 const wireStart = 100 * time.Second
@@ -29,7 +30,7 @@ var (
 )
 
 func newWire(t *testing.T, places ...string) *wire {
-	w := &wire{t: t, seen: map[string]*capture.Observer{}}
+	w := &wire{t: t, seen: map[string]*capture.Observer{}, client: wireNear}
 	for _, p := range places {
 		name, role, _ := strings.Cut(p, " ")
 		w.places = append(w.places, timeline.Place{Name: name, Role: role})
@@ -61,7 +62,7 @@ type packet struct {
 func (w *wire) pass(place, name string, way capture.Way, list ...packet) {
 	for _, p := range list {
 		at := wireStart + time.Duration(p.at)*time.Microsecond
-		src, dst := wireNear, wireFar
+		src, dst := w.client, wireFar
 		if p.from {
 			src, dst = dst, src
 		}
@@ -215,6 +216,21 @@ func TestWhoResetFromBothEnds(t *testing.T) {
 		w.pass("m", "in", capture.Out, rst)
 		w.pass("a", "eth0", capture.In, rst)
 		w.want("a box between: m (certain)", "had come in by no interface", "TTL 64, so 0 hops away")
+	})
+	t.Run("the router, which refuses others too", func(t *testing.T) {
+		w := bothEnds(t)
+		w.pass("m", "in", capture.Out, rst)
+		w.pass("a", "eth0", capture.In, rst)
+		for i := range uint16(mostEnds) {
+			w.client = netip.AddrPortFrom(wireNear.Addr(), wireNear.Port()+1+i)
+			syn, no := packet{at: 5000, flags: capture.SYN, seq: 5000 + uint32(i)}, packet{at: 5010, from: true, flags: capture.RST | ack, ack: 5001 + uint32(i)}
+			w.pass("a", "eth0", capture.Out, syn)
+			w.pass("m", "in", capture.In, syn)
+			w.pass("m", "in", capture.Out, no)
+			w.pass("a", "eth0", capture.In, no)
+		}
+		// The connection that lived is told of, though others were refused after it.
+		w.want(wireNear.String()+" -> 10.51.0.2:5044: RST from the watched port passed a:eth0", "RST ACK", "a box between: m (certain)", "!the peer's host")
 	})
 	t.Run("a box that was not captured", func(t *testing.T) {
 		w := bothEnds(t)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"halfopen/flow"
+	"halfopen/sockstate"
 )
 
 // mapped is a connection as the receiver sees it: by a conntrack entry of its
@@ -13,7 +14,7 @@ import (
 // address, the same 4-tuple from the other side.
 func (r *run) mapped(c *conn) (far flow.Flow, record uint64, ok bool) {
 	for _, k := range r.tracked {
-		if k.at < c.seen[0].since || c.gone != 0 && k.at >= c.gone {
+		if k.at < c.seen[0].since-time.Second || c.gone != 0 && k.at >= c.gone {
 			continue
 		}
 		for _, e := range k.body.Entries {
@@ -84,9 +85,20 @@ func (j *judge) otherEnd(far flow.Flow, s sighting, records []uint64) {
 	if s.sock.RecvQ > 0 && age >= j.th.Silent {
 		j.find("receiver hangs", fmt.Sprintf("the receiver has left %s of this connection unread since it last received any: it is the receiver that hangs", count(s.sock.RecvQ, "byte")), s.n)
 	}
+	if room, ok := window(s.sock); ok && room > 0 && j.v.Class == ZeroWindow && age >= j.th.Fresh {
+		j.find("closed on the way", fmt.Sprintf("the receiver's socket offers a window of %s, and the shipper's was told zero: it is not the receiver that has no room, something on the path closes its window", count(room, "byte")), records...)
+	}
 	if j.v.Class == HalfOpen && age < j.th.Silent && s.sock.SendQ > 0 {
 		j.find("one way", "the receiver still gets what the shipper sends, and its own answers do not arrive: only the way back is dead", records...)
 	}
+}
+
+// window is the room that a socket offers to its peer.
+func window(k sockstate.Socket) (bytes uint32, ok bool) {
+	if k.Info == nil {
+		return 0, false
+	}
+	return k.Info.RcvWnd.Get()
 }
 
 func (j *judge) staleDrops() {

@@ -161,6 +161,12 @@ func (j *judge) oldEnd(t time.Duration) connEnd {
 		e.explain(j, last, sockstate.Close)
 	}
 	if e.by == ByResume {
+		for _, s := range j.conn.seen {
+			if s.since > t { // the counters may be read before the socket is
+				last = s
+				break
+			}
+		}
 		e.resumed(j, last)
 		return e
 	}
@@ -183,7 +189,7 @@ func (e *connEnd) resumed(j *judge, last sighting) {
 	if read, ok := stuck.lastRead(); ok {
 		e.lastRead = read
 	}
-	if stuck.sock.Retransmits == 0 && stuck.sock.SendQ == 0 {
+	if stuck.sock.Retransmits == 0 && stuck.sock.SendQ == 0 || shut(stuck.sock) {
 		e.by = ByReceiver
 	}
 	read, ok := last.lastRead()
@@ -191,6 +197,11 @@ func (e *connEnd) resumed(j *judge, last sighting) {
 		e.by = ByUnknownEnd
 		e.text += ", but no data came back on it: acks moved on another connection"
 	}
+}
+
+// shut reports whether a connection waits for its peer's window, which is zero.
+func shut(k sockstate.Socket) bool {
+	return k.Timer == sockstate.TimerProbe && k.Info != nil && k.Info.SndWnd == sockstate.Some(uint32(0))
 }
 
 // tellers are the patterns of a shipper's log that tell who ended a connection

@@ -7,13 +7,21 @@ import (
 
 	"halfopen/fault"
 	"halfopen/middlebox"
+	"halfopen/timeline"
 )
 
 // ruledCut is the window that packet filter rules made which somebody added and
 // removed: from the first one that met the connections to the end of those that
-// stood with it, or came in its place.
-func (r *run) ruledCut() (c *cut) {
+// stood with it, or came in its place. Of several, between which acks moved, it is the
+// longest, or one after which they never did.
+func (r *run) ruledCut() (best *cut) {
+	var c *cut
 	var made []*standing
+	keep := func() {
+		if c != nil && (best == nil || c.end-c.start > best.end-best.start || !r.progressed(c.end, r.last.Mono)) {
+			best = c
+		}
+	}
 	for _, s := range r.standings() {
 		if s.went.n == 0 {
 			if slices.ContainsFunc(made, s.follows) && !r.progressed(c.start, r.last.Mono) {
@@ -23,6 +31,10 @@ func (r *run) ruledCut() (c *cut) {
 		}
 		again := slices.ContainsFunc(made, s.follows) && !r.progressed(c.start, s.went.from)
 		_, met := s.met(r)
+		if met && !again && c != nil && s.came.from > c.end && r.progressed(c.end, s.came.from) {
+			keep()
+			c, made = nil, nil
+		}
 		if !again && (!met || c != nil && s.came.from > c.end) {
 			continue
 		}
@@ -33,17 +45,19 @@ func (r *run) ruledCut() (c *cut) {
 			c.endN, c.end, c.endWithin = s.went.n, s.went.from, s.went.at-s.went.from
 		}
 		n, counts := s.packets()
-		c.counted = c.counted && counts
-		c.packets, c.bytes, c.dropsN = c.packets+n, c.bytes+value(s.rule.Bytes), s.went.n
-		if !again {
+		if c.counted = c.counted && counts; !s.countedWith(made) {
+			c.packets, c.bytes = c.packets+n, c.bytes+value(s.rule.Bytes)-min(s.firstBytes, value(s.rule.Bytes))
+		}
+		c.dropsN = s.went.n
+		if !again && !s.part {
 			c.rules = append(c.rules, s.String())
 		}
 		made = append(made, s)
 	}
-	if c != nil {
-		c.startWall, c.endWall = r.wall(c.start), r.wall(c.end)
+	if keep(); best != nil {
+		best.startWall, best.endWall = r.wall(best.start), r.wall(best.end)
 	}
-	return c
+	return best
 }
 
 // follows reports whether it is another one again, of the same place.
@@ -56,8 +70,8 @@ func (s *standing) follows(old *standing) bool {
 func (j *judge) ruled() {
 	unmet, list := 0, j.standings()
 	for _, s := range list {
-		if len(j.faults) > 0 && strings.HasPrefix(s.rule.Table, fault.Tables) {
-			continue // which the fault's own records tell
+		if s.part || len(j.faults) > 0 && strings.HasPrefix(s.rule.Table, fault.Tables) {
+			continue // which the fault's own records tell, or another's words
 		}
 		_, met := s.met(j.run)
 		text := fmt.Sprintf("%s; added at %s%s", s, j.clock(s.came.at), within(s.came.at-s.came.from))
@@ -88,7 +102,11 @@ func (j *judge) ruled() {
 				j.v.Window = &Window{Start: j.wall(s.came.at), StartWithin: s.came.at - s.came.from, Known: byRules, Rules: []string{s.String()}}
 			}
 		case slices.ContainsFunc(list, func(old *standing) bool { _, met := old.met(j.run); return met && s.follows(old) }): // told with it
-		case (j.cut == nil || j.cut.known != byFault) && (n > 0 || len(s.rule.Ports) > 0):
+		case s.rule.Vague && j.v.Verdict == NotStalled: // which sets of other things have all the time
+		case (j.cut == nil || j.cut.known != byFault) && (n > 0 || len(s.rule.Ports) > 0 || s.rule.Element != ""):
+			if s.rule.Vague {
+				text += "; whether the element matches what the connection sends can't be told"
+			}
 			if unmet++; unmet <= maxUnmet {
 				j.warnf("a rule that may drop packets of the watched ports is not known to have met the connection: %s", text)
 			}
@@ -118,19 +136,53 @@ func (j *judge) unruled() {
 // maxUnmet is how many rules that met nothing are told one by one.
 const maxUnmet = 5
 
-// ruledBefore tells of the dropping rules that name a watched port and stood when
-// the recording began: they are no start of anything.
+// ruledBefore tells of the dropping rules that name a watched port, or have an address of
+// the connections in their set, and stood when the recording began, or in snapshots: they are no
+// start of anything.
 func (j *judge) ruledBefore() {
-	var texts []string
-	var records []uint64
+	type stood struct {
+		*standing
+		last  reading[*timeline.Rule]
+		times int
+	}
+	var order []string
+	by := map[string]*stood{}
+	addrs := j.addresses()
 	for _, k := range j.rules {
 		c := k.body.Change
-		if c.Kind == middlebox.Present && c.Rule != nil && c.Rule.Concerns(j.header.Ports) && len(c.Rule.Ports) > 0 && c.Rule.Meets(j.addresses()) && j.onWay(k.body) {
-			texts = append(texts, (&standing{rule: *c.Rule, at: k.body.At}).String())
-			records = append(records, k.n)
+		if c.Kind != middlebox.Present || c.Rule == nil || !names(*c.Rule) || !j.mayCut(k.body, addrs) {
+			continue
+		}
+		s := &standing{rule: *c.Rule, at: k.body.At, came: k, first: value(c.Rule.Packets)}
+		text := s.String()
+		if by[text] == nil {
+			order, by[text] = append(order, text), &stood{standing: s}
+		}
+		by[text].last = k
+		by[text].times++
+	}
+	if len(order) == 0 {
+		return
+	}
+	texts, records := slices.Clone(order), []uint64{}
+	for i, text := range order {
+		s := by[text]
+		if records = append(records, s.came.n); j.series.any() {
+			s.rule = *s.last.body.Change.Rule
+			texts[i] += fmt.Sprintf(" (in %s, %s to %s", count(s.times, "snapshot"), j.clock(s.came.at), j.clock(s.last.at))
+			if n, counts := s.packets(); counts && s.times > 1 {
+				texts[i] += fmt.Sprintf(", it counted %s meanwhile", count(n, "packet"))
+			}
+			texts[i], records = texts[i]+")", append(records, s.last.n)
 		}
 	}
-	if len(texts) > 0 {
-		j.find("packet filter before", fmt.Sprintf("%s that may drop packets of the watched ports stood when the recording began: %s", count(len(texts), "rule"), strings.Join(texts, "; ")), records...)
+	when := "stood when the recording began"
+	if j.series.any() {
+		when = "stood in the snapshots"
 	}
+	j.find("packet filter before", fmt.Sprintf("%s that may drop packets of the watched ports %s: %s", count(len(texts), "rule"), when, strings.Join(texts, "; ")), records...)
 }
+
+// names reports whether a rule asks for ports, or is about addresses in its set: every
+// firewall has others.
+func names(r middlebox.Rule) bool { return len(r.Ports) > 0 || r.Element != "" && len(r.Addrs) > 0 }

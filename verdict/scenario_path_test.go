@@ -22,6 +22,8 @@ type ruling struct {
 	place    string        // "host" if empty
 	jump     bool          // it stays, and only from and to these times a hook leads to it
 	before   bool          // it stood when the recording began, and is loaded anew at from
+	policy   bool          // of a chain that goes with its table
+	taken    bool          // the rule goes whose element it is
 }
 
 // byPort is what an experimenter's rule asks for.
@@ -62,8 +64,13 @@ func (u ruling) film(m *shoot) {
 	case m.second == u.to && u.jump:
 		u.rule.Loose = true
 		tell(middlebox.Update, u.counts)
+	case m.second == u.from && u.policy:
+		tell(middlebox.Update, 0)
 	case m.second == u.from:
 		tell(middlebox.New, 0)
+	case m.second == u.to && u.taken:
+		u.rule.Set, u.rule.Element, u.rule.Addrs, u.rule.Each = "", "", nil, true
+		tell(middlebox.Destroy, u.counts)
 	case m.second == u.from+1 && u.counts > 0:
 		tell(middlebox.Counted, 1)
 	case m.second == u.to && u.to > 0:
@@ -83,6 +90,12 @@ type pathScenario struct {
 
 	unwarned string // by any warning
 }
+
+// inSet is a rule as far as it is about the receiver's address in a set.
+var inSet = but(counting(byPort), func(r *middlebox.Rule) {
+	r.Ports, r.Set, r.Element, r.Text = nil, "blocked", "10.51.0.2", "ip daddr in @blocked counter drop, with 10.51.0.2 in @blocked"
+	r.Addrs = []netip.Prefix{netip.PrefixFrom(receiver.Addr(), receiver.Addr().BitLen())}
+})
 
 func cutByRule(u ruling, f film) film { return cutByRules(f, u) }
 
@@ -124,6 +137,15 @@ var pathScenarios = []pathScenario{
 	{scenario: scenario{name: "a rule for what others send the shipper", film: cutByRule(ruling{from: 10, to: 20, place: "filebeat", rule: but(byPort, func(r *middlebox.Rule) { r.Hooks, r.Side = []string{"input"}, "dport" })}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
 	{scenario: scenario{name: "a rule for the answers", film: cutByRule(ruling{from: 10, to: 20, place: "filebeat", rule: but(counting(byPort), func(r *middlebox.Rule) { r.Hooks, r.Side = []string{"input"}, "sport" }), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
 	{scenario: scenario{name: "a rule that a jump leads to for a while", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Ports = nil }), counts: 9, jump: true}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
+
+	{scenario: scenario{name: "an element of a set", film: cutByRule(ruling{from: 10, to: 20, rule: inSet, counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "an element that stays", film: cutByRule(ruling{from: 10, rule: inSet, counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10}, known: byRules, says: "with 10.51.0.2 in @blocked"},
+	{scenario: scenario{name: "an element whose rule goes", film: cutByRule(ruling{from: 10, to: 20, rule: inSet, counts: 9, taken: true}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "an element about another host", film: cutByRule(ruling{from: 10, to: 20, rule: but(inSet, func(r *middlebox.Rule) { r.Addrs = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")} }), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}, unwarned: "@blocked"},
+	{scenario: scenario{name: "an element that is not understood", film: cutByRule(ruling{from: 10, to: 20, rule: but(inSet, func(r *middlebox.Rule) { r.Vague = true }), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}, warns: "whether the element matches what the connection sends can't be told"},
+	{scenario: scenario{name: "an element that is not understood, and acks move", film: cutByRule(ruling{from: 10, to: 20, rule: but(inSet, func(r *middlebox.Rule) { r.Vague = true }), counts: 9}, film{ships: one(phase{})}), verdict: NotStalled}, unwarned: "@blocked"},
+	{scenario: scenario{name: "a rule that matches by elements alone", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Each = true }), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}, unwarned: "packet filter"},
+	{scenario: scenario{name: "a policy whose table goes", film: cutByRule(ruling{from: 10, to: 20, rule: middlebox.Rule{Family: "inet", Table: "mine", Chain: "forward", Drops: true, Text: "policy drop"}, policy: true}, film{seconds: 70, ships: from10(dead)}), stall: true, low: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
 
 	{scenario: scenario{name: "a rule that met nothing", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort)}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}, warns: "not known to have met"},
 	{scenario: scenario{name: "a rule about another port", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Ports = flow.NewPorts(80) }), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen}},
@@ -190,6 +212,15 @@ func linkDown(from, to int) func(*shoot) {
 		if state := map[int]string{0: "up", from: "down", to: "up"}[m.second]; state != "" {
 			m.add(timeline.Body{Link: &timeline.Link{At: "filebeat", Link: middlebox.Link{Name: "eth0", Index: 2, State: state, Toward: []netip.Addr{receiver.Addr()}}}})
 		}
+	}
+}
+
+// Two elements that match the connection have the counter of their rule.
+func TestElementsCountOnce(t *testing.T) {
+	other := but(inSet, func(r *middlebox.Rule) { r.Set, r.Text = "clients", "ip daddr in @clients, with 10.51.0.2 in @clients" })
+	v := Judge(cutByRules(film{seconds: 70, ships: from10(dead)}, ruling{from: 10, to: 20, rule: inSet, counts: 9}, ruling{from: 11, to: 21, rule: other, counts: 9}).roll(), Defaults())
+	if w := v.Window; w == nil || w.Packets == nil || *w.Packets != 9 || *w.Bytes != 9*60 || len(w.Rules) != 2 {
+		t.Errorf("window %+v", w)
 	}
 }
 

@@ -108,6 +108,7 @@ var scenarios = []scenario{
 	{name: "ended by FIN", film: film{seconds: 90, ships: one(phase{}, phase{at: 10, is: silent}, phase{at: 50, is: closing}, phase{at: 52, fresh: true, remains: sockstate.LastAck})}, verdict: Recovered, by: ByFIN},
 	{name: "ended by healing", film: film{seconds: 90, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 50, fresh: true, log: "filebeat-aborted"})}, verdict: Recovered, by: ByDestroy},
 	{name: "ended by a restart", film: film{seconds: 90, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 50, fresh: true, restart: true})}, verdict: Recovered, by: ByRestart, findings: []string{"restarts"}},
+	{name: "zero window for a while", film: film{seconds: 80, ships: one(phase{}, phase{at: 20, is: zero}, phase{at: 60})}, verdict: Recovered, by: ByReceiver},
 	{name: "ended by retransmission", film: film{seconds: 90, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 50})}, verdict: Recovered, by: ByResume},
 	{name: "restarted, and still no path", film: film{seconds: 90, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 40, is: syn, fresh: true, restart: true})}, verdict: Inconclusive, class: NotConnected},
 	{name: "recovered, and stalled again", film: film{seconds: 120, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 50, fresh: true, log: "filebeat-reset"}, phase{at: 70, is: dead})}, stall: true, verdict: Stalled, class: HalfOpen},

@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -123,7 +124,7 @@ func (j *judge) traced(v *view, s seenSign, others []*view, records *[]uint64) (
 			continue
 		}
 		*records = append(*records, m.n)
-		if comesIn(all, o.at, d) {
+		if comesIn(all, o.at, d) || j.forwards(o, d) {
 			return "a box between: " + o.at, j.surely(o.at), []string{"it left there by " + o.Interface + " and had come in by no interface, as the other packets of that direction do"}
 		}
 		return j.endOf(v, d) + ", that is " + o.at, j.surely(o.at), []string{"it left " + o.of() + ", where the packets of that direction begin" + j.livedOn(o, *m)}
@@ -142,6 +143,22 @@ func (j *judge) traced(v *view, s seenSign, others []*view, records *[]uint64) (
 // comesIn reports whether packets of a direction come to a place from elsewhere.
 func comesIn(all []*view, at string, d capture.Direction) bool {
 	return slices.ContainsFunc(all, func(o *view) bool { return o.at == at && o.Of(d).Way == capture.In })
+}
+
+// forwards reports whether a place is on the way to the host that packets of a
+// direction come from, by the other connections of that host.
+func (j *judge) forwards(v *view, d capture.Direction) bool {
+	return slices.ContainsFunc(j.all, func(o *view) bool {
+		return o.at == v.at && o.Of(d).Way == capture.In && origin(o, d) == origin(v, d)
+	})
+}
+
+// origin is the address that packets of a direction come from.
+func origin(v *view, d capture.Direction) netip.Addr {
+	if d == capture.Toward {
+		return v.Local.Addr()
+	}
+	return v.Remote.Addr()
 }
 
 // leaves reports whether a place sends packets of a direction on, or is where they

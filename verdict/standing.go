@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"halfopen/middlebox"
@@ -18,7 +19,10 @@ type standing struct {
 	at         string // place
 	by         string // who made it, where the kernel told
 	came, went reading[*timeline.Rule]
-	first      uint64 // what it had counted when it came
+	first      uint64 // packets that it had counted when it came
+	firstBytes uint64
+	part       bool // another one's words stand for it, too
+	more       int  // for how many others its words stand
 }
 
 // reload is how far apart the end of a rule and the same rule again may be for a
@@ -35,24 +39,38 @@ func (r *run) standings() (list []*standing) {
 		if c.Rule == nil {
 			continue
 		}
+		stand := func() bool { return slices.ContainsFunc(list, stands(*k.body)) }
 		switch {
-		case (c.Kind == middlebox.New || c.Kind == middlebox.Update && !slices.ContainsFunc(list, stands(*k.body))) &&
-			c.Rule.Concerns(r.header.Ports) && c.Rule.Meets(addrs) && r.onWay(k.body):
-			if !r.reloaded(i) {
-				list = append(list, &standing{rule: *c.Rule, at: k.body.At, by: maker(c), came: k, first: value(c.Rule.Packets)})
+		case c.Kind == middlebox.New && (c.Rule.Element == "" || !stand()) || c.Kind == middlebox.Update && !stand():
+			if r.mayCut(k.body, addrs) && !r.reloaded(i) {
+				list = append(list, &standing{rule: *c.Rule, at: k.body.At, by: maker(c), came: k, first: value(c.Rule.Packets), firstBytes: value(c.Rule.Bytes)})
 			}
 		case c.Kind == middlebox.Counted, c.Kind == middlebox.Destroy, c.Kind == middlebox.Update && (!c.Rule.Drops || c.Rule.Loose):
-			if at := slices.IndexFunc(list, stands(*k.body)); at >= 0 {
+			for _, s := range list {
+				if !stands(*k.body)(s) {
+					continue
+				}
 				if c.Rule.Packets != nil {
-					list[at].rule.Packets, list[at].rule.Bytes = c.Rule.Packets, c.Rule.Bytes
+					s.rule.Packets, s.rule.Bytes = c.Rule.Packets, c.Rule.Bytes
 				}
 				if c.Kind != middlebox.Counted {
-					list[at].went = k
+					s.went = k
+				}
+				if c.Rule.Handle == 0 { // one of several that are the same
+					break
 				}
 			}
 		}
 	}
+	joinPolicies(list)
 	return list
+}
+
+// mayCut reports whether a rule may drop packets between the shipper's addresses, and
+// by itself: of one that matches by elements alone each of those is told.
+func (r *run) mayCut(k *timeline.Rule, addrs []netip.Addr) bool {
+	rule := *k.Change.Rule
+	return rule.Concerns(r.header.Ports) && !rule.Each && rule.Meets(addrs) && r.onWay(k)
 }
 
 // onWay reports whether a packet of the shipper's connections may get to a rule: a
@@ -80,14 +98,19 @@ func (r *run) onWay(k *timeline.Rule) bool {
 	})
 }
 
-// stands finds the rule of a change among those that stand.
+// stands finds the rule of a change among those that stand. One without an element
+// is that of all its elements.
 func stands(k timeline.Rule) func(*standing) bool {
 	rule := *k.Change.Rule
+	policy := func(r middlebox.Rule) bool { return strings.HasPrefix(r.Text, "policy ") }
 	return func(s *standing) bool {
-		if s.went.n != 0 || s.at != k.At || s.rule.Family != rule.Family || s.rule.Table != rule.Table || s.rule.Handle != rule.Handle {
+		switch {
+		case s.went.n != 0 || s.at != k.At || s.rule.Family != rule.Family || s.rule.Table != rule.Table || s.rule.Handle != rule.Handle:
 			return false
+		case rule.Handle != 0:
+			return rule.Element == "" || s.rule.Set == rule.Set && s.rule.Element == rule.Element
 		}
-		return rule.Handle != 0 || s.rule.Chain == rule.Chain && (k.Change.Kind == middlebox.Update || s.rule.Text == rule.Text)
+		return s.rule.Chain == rule.Chain && (s.rule.Text == rule.Text || policy(s.rule) && policy(rule))
 	}
 }
 
@@ -147,15 +170,27 @@ func (s *standing) packets() (n uint64, ok bool) {
 	return value(s.rule.Packets) - min(s.first, value(s.rule.Packets)), s.rule.Packets != nil
 }
 
+// countedWith reports whether another one counts the same packets: several elements of
+// a rule have its counter.
+func (s *standing) countedWith(made []*standing) bool {
+	return slices.ContainsFunc(made, func(old *standing) bool {
+		return s.rule.Element != "" && old.at == s.at && old.rule.Family == s.rule.Family && old.rule.Table == s.rule.Table && old.rule.Handle == s.rule.Handle && old.went.at > s.came.at
+	})
+}
+
 func (s *standing) String() string {
-	return fmt.Sprintf("%s, %s %s %s%s: %s", s.at, s.rule.Family, s.rule.Table, s.rule.Chain, s.by, s.rule.Text)
+	text := fmt.Sprintf("%s, %s %s %s%s: %s", s.at, s.rule.Family, s.rule.Table, s.rule.Chain, s.by, s.rule.Text)
+	if s.more > 0 {
+		text += fmt.Sprintf(", and so %s more", count(s.more, "chain"))
+	}
+	return text
 }
 
 // met reports whether the rule is known to drop what the shipper sends or is sent: a
 // connection lost packets while it stood, nothing was acknowledged meanwhile, and its
 // counter, where it has one, does not say otherwise.
 func (s *standing) met(r *run) (records []uint64, ok bool) {
-	if n, counts := s.packets(); counts && n == 0 {
+	if n, counts := s.packets(); counts && n == 0 || s.rule.Vague {
 		return nil, false
 	}
 	from, to := s.came.at, r.last.Mono

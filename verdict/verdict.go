@@ -110,8 +110,9 @@ type End struct {
 // judge is a judgement under way.
 type judge struct {
 	*run
-	th Thresholds
-	v  Verdict
+	th  Thresholds
+	v   Verdict
+	all []*view // of every connection that was captured
 }
 
 // decide walks the gates in order; the first that is shut ends it.
@@ -134,6 +135,7 @@ func (j *judge) decide() {
 		j.gate(holds("baseline", false, "the recording ended in an error: "+j.end.Error, j.last.N))
 	case j.cut == nil:
 		j.judgeUncut()
+	case j.deadUncounted():
 	case !j.baseline() || !j.windowGate():
 	case j.recovered():
 	case !j.met() || !j.horizon():
@@ -141,6 +143,7 @@ func (j *judge) decide() {
 		j.judgeStall()
 	}
 	j.judged()
+	j.uncounted()
 	j.tellPackets()
 	j.tellRestarts()
 	j.ended()

@@ -50,6 +50,9 @@ func (b *beside) take(args []string, dash int, lasts time.Duration) error {
 	if dash != 0 && len(args) > 0 {
 		return usage("unexpected argument %q: a command stands behind \"--\"", args[0])
 	}
+	if dash == 0 && len(args) == 0 {
+		return usage("no command stands behind \"--\"")
+	}
 	for name, d := range map[string]time.Duration{"before": b.before, "after": b.after} {
 		if d < 0 || d > 24*time.Hour {
 			return usage("--%s %s: want 0s to 24h", name, d)

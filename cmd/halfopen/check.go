@@ -53,7 +53,7 @@ As a monitoring plugin (--plugin) it prints one line with performance data and t
 behind it. --warning and --critical are for how long acks stand still on any connection:
 a number of seconds, or 2m.
 
-Exit codes: 0 healthy or idle, 1 error, 2 usage, 3 stalled, 4 unknown or no shipper found.
+Exit codes: 0 healthy or idle, 1 error, 2 usage, 3 stalled, 4 unknown, partial or no shipper found.
 With --plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, errors and usage among the latter.`,
 		Example: `  sudo halfopen check
   sudo halfopen check --container filebeat --over 1m

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"halfopen/beatstats"
@@ -48,8 +49,10 @@ var errStopped = errors.New("the container does not run")
 // slow are the reasons why an endpoint that is there did not answer in time.
 var slow = map[beatstats.Reason]bool{beatstats.Unreachable: true, beatstats.HeaderTimeout: true, beatstats.BodyTimeout: true}
 
-// shippersOf leaves out receivers. What was named is a shipper in any case.
+// shippersOf leaves out receivers, and routers. Where all were named and none ships,
+// each is a shipper all the same.
 func shippersOf(subjects []*subject, named bool) (list []*subject, err error) {
+	named = named && !slices.ContainsFunc(subjects, func(s *subject) bool { return s.program.Role == discover.Shipper })
 	receivers := 0
 	for _, s := range subjects {
 		switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os/exec"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -138,6 +139,11 @@ Exit codes: 0 recovered or not stalled, 1 error, 2 usage, 3 reproduced, 4 inconc
 	return cmd
 }
 
+func runnable(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil
+}
+
 func (o labOptions) check() error {
 	if err := timeline.CheckExperiment(o.experiment); err != nil {
 		return usageError{err}
@@ -166,6 +172,8 @@ func (o labOptions) check() error {
 		return usage("--stats-shape %q: want 7.17 or 8.15", o.statsShape)
 	case o.filebeat != "" && o.shipperCmd != "":
 		return usage("--filebeat and --shipper-cmd both name the shipper: give one")
+	case o.filebeat != "" && !runnable(o.filebeat):
+		return usage("--filebeat %q: want a program that can be run, such as /usr/share/filebeat/bin/filebeat", o.filebeat)
 	case o.matrix && (o.shipperCmd != "" || o.receiverCmd != ""):
 		return usage("--matrix sets what the embedded parties or a --filebeat are told: --shipper-cmd and --receiver-cmd don't go with it")
 	case o.shipperTimeout < 0 || o.shipperTimeout > 365*24*time.Hour:

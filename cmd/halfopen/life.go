@@ -10,6 +10,7 @@ import (
 	"halfopen/container"
 	"halfopen/discover"
 	"halfopen/netns"
+	"halfopen/timeline"
 )
 
 // source watches the subject over its restarts.
@@ -71,6 +72,7 @@ func (s *subject) sources(p collect.Process, o recordOptions, all *collect.Names
 		ns.Close()
 		return nil, nil, err
 	}
+	path.forward = s.program.Role == timeline.Router
 	shared, err := all.Share(ns, s.name, func(where collect.Where) []collect.Source {
 		return append(append(path.sources(s.name, where), o.capture.at(s.name, where, ns, ports)...),
 			&collect.Sockets{At: s.name, Where: where, NS: ns, Ports: ports, Every: socketsEvery, Via: o.sockets, Owners: owners, Onset: onset},

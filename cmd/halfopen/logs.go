@@ -1,15 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"halfopen/collect"
 	"halfopen/logtail"
 )
 
@@ -54,6 +57,11 @@ func kindOf(m fs.FileMode) string {
 
 // warnLog tells of a log that is not there yet; the recording says so too.
 func warnLog(log string, out io.Writer) {
+	if unit, ok := strings.CutPrefix(log, collect.JournalPrefix); ok {
+		if has, err := logtail.JournalHas(context.Background(), unit); err == nil && !has {
+			fmt.Fprintf(out, "halfopen: log %s: %s\n", log, logtail.NoJournalOf)
+		}
+	}
 	if kindOfLog.MatchString(log) {
 		return // not a file
 	}

@@ -248,6 +248,15 @@ func TestRecordLogsRefused(t *testing.T) {
 	}
 }
 
+// A unit that the journal does not know is no empty log without a word.
+func TestWarnLogOfNoUnit(t *testing.T) {
+	var out strings.Builder
+	warnLog("journal:halfopen-never-was.service", &out)
+	if !strings.Contains(out.String(), "log journal:halfopen-never-was.service: the journal has no entry of a unit of that name") {
+		t.Errorf("%q", out.String())
+	}
+}
+
 // inJournal runs in a mount namespace of its own: a journald that nobody else
 // talks to, a unit's cgroup, and in it a program whose output goes to the journal;
 // beside it a recording of that program. $1 is halfopen, $2 the evidence.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -113,5 +114,9 @@ func sendMark(r collect.Remark, evidence string) (collect.Receipt, error) {
 		}
 		return collect.Receipt{}, fmt.Errorf("%d recorders run: name one\n%s", len(found), strings.Join(found, "\n"))
 	}
-	return collect.Send(found[0], r)
+	got, err := collect.Send(found[0], r)
+	if errors.Is(err, os.ErrPermission) {
+		err = fmt.Errorf("%w: the recorder is another user's, root's perhaps: mark as that user, or with sudo", err)
+	}
+	return got, err
 }

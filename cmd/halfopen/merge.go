@@ -44,7 +44,7 @@ Exit codes: 0 merged, 1 error, 2 usage.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := openMerge(args)
+			m, err := openMerge(args, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -67,7 +67,7 @@ Exit codes: 0 merged, 1 error, 2 usage.`,
 	return cmd
 }
 
-func openMerge(args []string) (*timeline.Merger, error) {
+func openMerge(args []string, stderr io.Writer) (*timeline.Merger, error) {
 	var paths []string
 	for _, arg := range args {
 		if st, err := os.Stat(arg); err == nil && st.IsDir() {
@@ -75,7 +75,13 @@ func openMerge(args []string) (*timeline.Merger, error) {
 			if err != nil {
 				return nil, err
 			}
-			paths = append(paths, all...)
+			for _, path := range all {
+				if st, err := os.Stat(path); err == nil && st.Size() == 0 && len(all) > 1 {
+					fmt.Fprintf(stderr, "halfopen: %q is left out: it is empty, its recorder was killed at once\n", path)
+					continue
+				}
+				paths = append(paths, path)
+			}
 			continue
 		}
 		path, err := timeline.Find(arg)

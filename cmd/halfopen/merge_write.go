@@ -17,7 +17,10 @@ func saveMerge(m *timeline.Merger, path string, asText bool) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%q is there already: name another file", path)
 	}
-	return timeline.WriteWhole(path, func(to io.Writer) error { return writeMerge(m, to, asText) })
+	if err := timeline.WriteWhole(path, func(to io.Writer) error { return writeMerge(m, to, asText) }); err != nil {
+		return fmt.Errorf("write merged recording %q: %w", path, err)
+	}
+	return nil
 }
 
 func writeMerge(m *timeline.Merger, to io.Writer, asText bool) error {

@@ -48,11 +48,12 @@ them until Ctrl-C or --for is over. It follows a container over its restarts. It
 nothing, unless --conntrack-accounting asks for it.
 
 It also watches the packet filter, connection tracking and interfaces of their namespaces and
-of the host, which forwards a container's packets: a rule that a script of yours adds and
-removes is a known cut, without a mark.
+of the host, which forwards a container's packets: a rule, or an element of a set that a rule
+looks up, that a script of yours adds and removes is a known cut, without a mark.
 
 What it should watch can be named instead: --pid, --container and --netns repeat, so that a
-shipper and its receiver stand side by side in one recording.
+shipper and its receiver stand side by side in one recording. A namespace (--netns) is a
+shipper's or a receiver's by the sockets in it; one without any that forwards is a router's.
 
 Looking into another network namespace takes CAP_SYS_ADMIN; "halfopen doctor" says which
 rights are missing here and what each would add.

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"halfopen/timeline"
 )
 
 const version = "0.1.0"
@@ -103,12 +105,18 @@ func oneRecording(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// recordingOf is the recording that the command line names: ./evidence if none.
-func recordingOf(args []string) string {
-	if len(args) == 0 {
-		return defaultEvidence
+// findRecording is the recording that the command line names: ./evidence if none. It
+// tells what was passed over for it.
+func findRecording(args []string, stderr io.Writer) (path string, err error) {
+	name := defaultEvidence
+	if len(args) > 0 {
+		name = args[0]
 	}
-	return args[0]
+	path, passed, err := timeline.FindNewest(name)
+	for _, p := range passed {
+		fmt.Fprintf(stderr, "halfopen: %q is newer and passed over: it is empty, its recorder was killed at once\n", p)
+	}
+	return path, err
 }
 
 const defaultEvidence = "evidence"

@@ -217,6 +217,23 @@ func TestCutByHand(t *testing.T) {
 		{name: "nft, the policy", where: router,
 			before: []string{"nft add table inet mine", "nft add chain inet mine forward { type filter hook forward priority 0 ; policy accept ; }"},
 			add:    "nft chain inet mine forward { policy drop ; }", remove: "nft chain inet mine forward { policy accept ; }", by: "nft", text: "policy drop"},
+		{name: "nft, a policy that goes with its table", where: router,
+			add: "nft table inet mine { chain forward { type filter hook forward priority 0 ; policy drop ; } ; }", remove: "nft delete table inet mine", by: "nft", text: "policy drop"},
+		{name: "nft, an address in a set", where: router, counts: true,
+			before: []string{"nft table inet mine { set blocked { type ipv4_addr ; flags interval ; } ; chain forward { type filter hook forward priority 0 ; ip daddr @blocked counter drop ; } ; }"},
+			add:    "nft add element inet mine blocked { 10.51.0.0/29, 192.0.2.1 }", remove: "nft delete element inet mine blocked { 10.51.0.0/29 }", by: "nft", text: "with 10.51.0.0/29 in @blocked"},
+		{name: "nft, a port in a set, flushed", where: shipper,
+			before: []string{"nft table inet mine { set ports { type inet_service ; elements = { 80 } ; } ; chain out { type filter hook output priority 0 ; tcp dport @ports drop ; } ; }"},
+			add:    "nft add element inet mine ports { 5044 }", remove: "nft flush set inet mine ports", by: "nft", text: "with 5044 in @ports"},
+		{name: "nft, a map of verdicts", where: router, counts: true,
+			before: []string{"nft table inet mine { map says { type ipv4_addr . inet_service : verdict ; } ; chain forward { type filter hook forward priority 0 ; counter ip daddr . tcp dport vmap @says ; } ; }"},
+			add:    "nft add element inet mine says { 10.51.0.2 . 5044 : drop }", remove: "nft delete element inet mine says { 10.51.0.2 . 5044 : drop }", by: "nft", text: "with 10.51.0.2 . 5044 : drop"},
+		{name: "iptables-legacy, DOCKER-USER of the host", where: router, counts: true, polls: true,
+			before: []string{"iptables-legacy -w -N DOCKER-USER", "iptables-legacy -w -A DOCKER-USER -j RETURN", "iptables-legacy -w -I FORWARD -j DOCKER-USER"},
+			add:    "iptables-legacy -w -I DOCKER-USER -p tcp -d 10.51.0.2 --dport 5044 -j DROP", remove: "iptables-legacy -w -D DOCKER-USER 1", text: "ip daddr 10.51.0.2"},
+		{name: "iptables-legacy, a chain that a jump leads to", where: shipper, counts: true, polls: true,
+			before: []string{"iptables-legacy -w -N FOO", "iptables-legacy -w -A FOO -j DROP"},
+			add:    "iptables-legacy -w -I OUTPUT -p tcp --dport 5044 -j FOO", remove: "iptables-legacy -w -D OUTPUT 1", text: "FOO"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

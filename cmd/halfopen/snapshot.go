@@ -30,8 +30,8 @@ func newSnapshot() *cobra.Command {
 		Use:   "snapshot",
 		Short: "Record one reading of everything, and count the connections by state; for cron",
 		Long: `snapshot finds what ships logs here, as "halfopen record" does, reads everything once
-(sockets, kernel counters, stats endpoints, owners, connection tracking, the log lines that
-came since the snapshot before) and keeps it as a small recording in --evidence. Then it
+(sockets, kernel counters, stats endpoints, owners, connection tracking, packet filter rules,
+interfaces, the log lines that came since the snapshot before) and keeps it as a small recording in --evidence. Then it
 shows how many connections of each port are in each state, how full the listeners' accept
 queues are, and which of the kernel's counters grew until a second look. Ctrl-C brings the
 second look forward.

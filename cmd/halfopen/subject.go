@@ -59,8 +59,9 @@ func chooseSubjects(ctx context.Context, o recordOptions) (list []*subject, name
 		list = append(list, &subject{program: programIn(programs, o.containers[i], c), container: o.containers[i]})
 	}
 	for _, path := range o.netns {
-		list = append(list, &subject{netns: path, program: discover.Program{Kind: discover.Unknown, Role: discover.Shipper, Why: []string{"named by --netns " + path}}})
+		list = append(list, namespaceAt(path, programs))
 	}
+	someShips(list)
 	named = len(list) > 0
 	if !named {
 		list = found(programs)

@@ -34,7 +34,7 @@ snapshots is judged as one; one of them alone is named by its own prefix.
 			if err := checkThresholds(th); err != nil {
 				return err
 			}
-			path, err := timeline.Find(recordingOf(args))
+			path, err := findRecording(args, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}

@@ -25,13 +25,13 @@ Exit code 0: whole. 1: not whole, or not a recording.`,
   halfopen verify --json evidence/halfopen-nat-20260102-030405-timeline.jsonl`,
 		Args: oneRecording,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := timeline.Find(recordingOf(args))
+			path, err := findRecording(args, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
 			c, err := timeline.Verify(path)
 			if err != nil {
-				return err
+				return fmt.Errorf("verify %s: %w", path, err)
 			}
 			out := []byte(report.Plain(describe(c)))
 			if asJSON {
@@ -59,7 +59,7 @@ func describe(c timeline.Check) string {
 	}
 	switch {
 	case c.FilesGood == nil:
-		out += ", no manifest"
+		out += ", no manifest, so not proven whole (merge writes none: verify its sources)"
 	default:
 		out += fmt.Sprintf(", %d files as they were", *c.FilesGood)
 	}

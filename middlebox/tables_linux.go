@@ -1,0 +1,157 @@
+package middlebox
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Attribute and flag of a table that goes with the socket of its owner (Linux 5.12),
+// include/uapi/linux/netfilter/nf_tables.h.
+const (
+	nftaTableOwner = 7
+	nftTableFOwner = 2
+)
+
+// tableName names a table in its namespace.
+type tableName struct{ family, table string }
+
+// decodeTable reads the body of NFT_MSG_NEWTABLE.
+func decodeTable(body []byte) (name tableName, owned bool, err error) {
+	family, ad, err := attributes(body)
+	if err != nil {
+		return name, false, err
+	}
+	name.family = family
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.NFTA_TABLE_NAME:
+			name.table = ad.String()
+		case nftaTableOwner:
+			owned = true
+		case unix.NFTA_TABLE_FLAGS:
+			owned = owned || ad.Uint32()&nftTableFOwner != 0
+		}
+	}
+	if err := ad.Err(); err != nil {
+		return name, false, fmt.Errorf("decode nf_tables table %q: %w", body, err)
+	}
+	return name, owned, nil
+}
+
+// tables are those that there are, and whether they have an owner.
+func (w *ruleWatch) tables() (map[tableName]bool, error) {
+	msgs, err := w.dump(unix.NFT_MSG_GETTABLE)
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	list := map[tableName]bool{}
+	for _, m := range msgs {
+		name, owned, err := decodeTable(m.Data)
+		if err != nil {
+			return nil, err
+		}
+		list[name] = owned
+	}
+	return list, nil
+}
+
+// listOwned notes the tables that have an owner.
+func (w *ruleWatch) listOwned() error {
+	tables, err := w.tables()
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(tables, func(_ tableName, owned bool) bool { return !owned })
+	w.owned, w.looked = tables, time.Now()
+	return nil
+}
+
+// orphaned looks for tables that went with their owners, which the kernel does not
+// tell, and tells of the end of what they held.
+func (w *ruleWatch) orphaned(conn *netlink.Conn) error {
+	before := w.looked
+	now := time.Now()
+	if w.looked = now; len(w.owned) == 0 {
+		return nil
+	}
+	there, err := w.tables()
+	if err != nil {
+		return err
+	}
+	if !empty(conn) { // it may be told
+		w.looked = before
+		return nil
+	}
+	within := now.Sub(before)
+	for name := range w.owned {
+		if _, ok := there[name]; ok {
+			continue
+		}
+		delete(w.owned, name)
+		for _, r := range w.known {
+			if r.Family == name.family && r.Table == name.table {
+				w.gone(r)
+				w.fn(RuleChange{Kind: Destroy, Time: now, Within: within, Rule: &r})
+			}
+		}
+		for chain, r := range w.policies {
+			if chain.family == name.family && chain.table == name.table {
+				delete(w.policies, chain)
+				w.fn(RuleChange{Kind: Destroy, Time: now, Within: within, Rule: &r})
+			}
+		}
+	}
+	return nil
+}
+
+// gone forgets a rule.
+func (w *ruleWatch) gone(r Rule) {
+	name := nameOf(r)
+	delete(w.known, name)
+	delete(w.placed, name)
+	delete(w.counting, name)
+	delete(w.held, name)
+}
+
+// listPolicies reads the policies of the chains that a hook leads to.
+func (w *ruleWatch) listPolicies() (list []Rule, err error) {
+	msgs, err := w.dump(unix.NFT_MSG_GETCHAIN)
+	if err != nil {
+		return nil, fmt.Errorf("list chains: %w", err)
+	}
+	w.policies = map[chainName]Rule{}
+	for _, m := range msgs {
+		r, ok, err := decodePolicy(m.Data)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			w.policies[chainOf(r)] = r
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+// policiesAgain tells how they differ from what is known, after messages were lost.
+func (w *ruleWatch) policiesAgain(within time.Duration) error {
+	old := w.policies
+	list, err := w.listPolicies()
+	if err != nil {
+		return err
+	}
+	for _, r := range list {
+		if was, ok := old[chainOf(r)]; !ok || was.Drops != r.Drops {
+			w.fn(RuleChange{Kind: Update, Time: time.Now(), Within: within, Rule: &r})
+		}
+		delete(old, chainOf(r))
+	}
+	for _, r := range old {
+		w.fn(RuleChange{Kind: Destroy, Time: time.Now(), Within: within, Rule: &r})
+	}
+	return nil
+}
