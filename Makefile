@@ -9,6 +9,7 @@ test: packages lint
 # Programs that the tests set against ours, or work beside.
 packages:
 	@tools/need nft=nftables iptables-legacy=iptables ip=iproute2 journalctl=systemd tshark=tshark
+	@tools/firewalld fetch
 
 # The test bed with a real Filebeat, built as a dependency of a module of its own.
 e2e:

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"halfopen/lab"
+	"halfopen/middlebox"
+	"halfopen/timeline"
+	"halfopen/verdict"
+)
+
+// flows awaits that acks go on for a while after a time.
+func (h *byHand) flows(after time.Time) {
+	h.t.Helper()
+	h.await("acks to move on for three seconds", func(rec *timeline.Recording) bool {
+		var first, last int64
+		for _, k := range rec.Records {
+			if k.Stats == nil || k.Time.Before(after) {
+				continue
+			}
+			if last = k.Stats.Sample.Acked.N; first == 0 {
+				first = last
+			}
+			if last > first+20 && k.Time.Sub(after) > 3*time.Second {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// told awaits that a rule of such a text is recorded after a time: tables that are
+// compared are looked at more rarely on a slow machine.
+func (h *byHand) told(after time.Time, text string) {
+	h.t.Helper()
+	h.await("a rule with "+text, func(rec *timeline.Recording) bool {
+		return slices.ContainsFunc(rec.Records, func(k timeline.Record) bool {
+			return k.Rule != nil && k.Rule.Change.Rule != nil && k.Time.After(after) && strings.Contains(k.Rule.Change.Rule.Text, text) &&
+				k.Rule.Change.Kind != middlebox.Destroy
+		})
+	})
+}
+
+// An engineer works with firewall-cmd on a host of the path. That the firewall is
+// loaded anew, and what it does to new connections, is told and is no cut; what shuts
+// the path to those of before is one, from the command that does it to the one that
+// takes it back.
+func TestFirewalldRecorded(t *testing.T) {
+	const rich = "rule family=ipv4 port port=5044 protocol=tcp drop"
+	const direct = " ipv4 raw PREROUTING 0 -p tcp --dport 5044 -j DROP"
+	for _, tt := range []struct {
+		backend, cut, mend string
+		by                 string // whom the kernel tells, "" where tables are compared
+		rule, text         string // as recorded, and in the window
+	}{
+		{"nftables", "--panic-on", "--panic-off", "firewalld", "policy drop", "policy drop, and so 1 chain more"},
+		{"iptables-nft", "--direct --add-rule" + direct, "--direct --remove-rule" + direct, "iptables-restor", "tcp dport 5044 counter drop", "tcp dport 5044 counter drop"},
+		{"iptables-legacy", "--panic-on", "--panic-off", "", "target DROP", "ip legacy raw PREROUTING: target DROP"},
+	} {
+		t.Run(tt.backend, func(t *testing.T) {
+			t.Parallel()
+			h := startByHand(t)
+			f := startFirewalld(t, h.bed.Router, tt.backend)
+			h.record()
+			f.cmd("--reload")
+			_, reloaded := f.cmd("--complete-reload")
+			f.cmd("--policy=shipping", "--add-rich-rule="+rich)
+			var refused error
+			err := h.bed.Shipper.Do(func() error {
+				_, refused = net.DialTimeout("tcp", lab.ReceiverAddr.String()+":5044", 300*time.Millisecond)
+				return nil
+			})
+			if err != nil || refused == nil {
+				t.Errorf("a new connection passes the rule of firewalld: %v", err)
+			}
+			h.told(reloaded, "5044")
+			h.flows(time.Now())
+			f.cmd("--policy=shipping", "--remove-rich-rule="+rich)
+
+			from0, from1 := f.cmd(strings.Fields(tt.cut)...)
+			until(20*time.Second, func() bool {
+				q, again := h.sendQueue()
+				return time.Since(from1) > 4*time.Second && q > 0 && again >= 3
+			})
+			h.told(from0, tt.rule)
+			to0, to1 := f.cmd(strings.Fields(tt.mend)...)
+			h.await("acks to move again", func(rec *timeline.Recording) bool {
+				return verdict.Judge(rec, verdict.Defaults()).Verdict == verdict.Recovered
+			})
+			v, rec := h.finish()
+			w := v.Window
+			if v.Verdict != verdict.Recovered || w == nil || w.End == nil || !strings.HasPrefix(w.Known, "packet filter rules") || len(w.Rules) != 1 {
+				t.Fatalf("%s: %s\nwindow %+v\n%+v\n%q", v.Verdict, v.Summary, w, v.Findings, v.Warnings)
+			}
+			t.Logf("%s to %s (within %s and %s): %s", w.Start, w.End, w.StartWithin, w.EndWithin, w.Rules[0])
+			const slack = 50 * time.Millisecond // a notice is read within some milliseconds, on a busy machine
+			if w.Start.Before(from0) || w.Start.Add(-w.StartWithin).After(from1.Add(slack)) {
+				t.Errorf("start %s within %s, want between %s and %s", w.Start, w.StartWithin, from0, from1)
+			}
+			if w.End.After(to1.Add(slack)) || w.End.Add(w.EndWithin).Before(to0) {
+				t.Errorf("end %s within %s, want between %s and %s", w.End, w.EndWithin, to0, to1)
+			}
+			if !strings.Contains(w.Rules[0], tt.text) || tt.by != "" && !strings.Contains(w.Rules[0], " by "+tt.by+"[") {
+				t.Errorf("rule %q, want %q by %q", w.Rules[0], tt.text, tt.by)
+			}
+			if !slices.ContainsFunc(v.Warnings, func(w string) bool {
+				return strings.Contains(w, "not known to have met the connection") && strings.Contains(w, "5044")
+			}) {
+				t.Errorf("the rule about new connections is not told: %q", v.Warnings)
+			}
+			shut(t, rec)
+		})
+	}
+}
+
+// shut finds policies whose end is not told.
+func shut(t *testing.T, rec *timeline.Recording) {
+	t.Helper()
+	drops := map[string]bool{}
+	for _, k := range rec.Records {
+		if k.Rule == nil || k.Rule.Change.Rule == nil || !strings.HasPrefix(k.Rule.Change.Rule.Text, "policy ") {
+			continue
+		}
+		r := k.Rule.Change.Rule
+		name := strings.Join([]string{r.Family, r.Table, r.Chain}, " ")
+		if drops[name] = r.Drops && k.Rule.Change.Kind != middlebox.Destroy; !drops[name] {
+			delete(drops, name)
+		}
+	}
+	if len(drops) > 0 {
+		t.Errorf("these chains still drop everything, says the recording: %v", drops)
+	}
+}
