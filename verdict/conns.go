@@ -87,6 +87,17 @@ func (j *judge) deadOne() (worst *conn, since time.Duration) {
 	return worst, since
 }
 
+// unacknowledged is the connection on which the same has been sent in vain for longest,
+// by its timer: whatever other ACKs came.
+func (j *judge) unacknowledged() (worst *conn, age time.Duration) {
+	for _, c := range j.established() {
+		if d, ok := sockstate.Unanswered(c.lastSeen().sock, j.tuned()); ok && c.lastSeen().sock.SendQ > 0 && d > age {
+			worst, age = c, d
+		}
+	}
+	return worst, age
+}
+
 // tried counts the connections that the shipper began since a time, and those of
 // them that lasted.
 func (j *judge) tried(since time.Duration) (begun int, records []uint64) {

@@ -50,8 +50,17 @@ func (j *judge) judgeUncut() {
 		j.conclude(NotStalled, "not stalled, no cut: acks moved until the end")
 		j.find("acks", fmt.Sprintf("acks moved %s; the last time %s before the last reading", count(len(list), "time"), round(stood)), p.fromN, p.toN, last.n)
 	case told && waiting > 0 && recent && !j.neverAcked():
+		what := count(waiting, "event") + " waiting"
+		if c, age := j.unacknowledged(); age >= j.th.Fresh {
+			j.conclude(Inconclusive, fmt.Sprintf("%s, and %s sent in vain for %s at least: not long enough to call it a stall", what, count(c.lastSeen().sock.SendQ, "byte"), round(age)))
+			j.find("unacknowledged", fmt.Sprintf("%s sends the same again%s", c.flow, ages(c.lastSeen().sock)), c.lastSeen().n, n)
+			return
+		}
 		j.conclude(NotStalled, "not stalled, no cut: nothing waited until just now")
-		j.find("pending", fmt.Sprintf("%s, for %s", count(waiting, "event")+" waiting", round(stood)), n)
+		if stood > 0 { // one reading can't tell
+			what += ", for " + round(stood)
+		}
+		j.find("pending", what, n)
 	case told && waiting == 0:
 		j.conclude(NotStalled, "not stalled, no cut: nothing waits to be delivered")
 		j.find("pending", fmt.Sprintf("no event waits; acks last moved %s before the last reading", round(stood)), n)

@@ -196,6 +196,26 @@ func TestJudgeOneSnapshot(t *testing.T) {
 	}
 }
 
+// Where the receiver's packets come and what is sent is not acknowledged, one snapshot
+// does not say that nothing waited until then.
+func TestJudgeOneSnapshotOfOneWay(t *testing.T) {
+	rec := snapshots(film{seconds: 60, ships: one(phase{}, phase{at: 40, is: blocked})}.roll(), 50, 0)
+	rec.Records = slices.DeleteFunc(rec.Records, func(k timeline.Record) bool { return k.Source == 1 })
+	for _, k := range rec.Records {
+		if k.Sockets == nil {
+			continue
+		}
+		for i := range k.Sockets.Sockets {
+			s := &k.Sockets.Sockets[i]
+			again := seenSocket(1, sentAgain(6, 800*ms))
+			s.Timer, s.TimerIn, s.Retransmits, s.SendQ, s.Info = again.Timer, again.TimerIn, again.Retransmits, again.SendQ, again.Info
+		}
+	}
+	if v := Judge(rec, Defaults()); v.Verdict != Inconclusive || !strings.Contains(v.Summary, "sent in vain for 12.") {
+		t.Errorf("%q: %s", v.Verdict, v.Summary)
+	}
+}
+
 // beside puts another host's snapshots into a series, each begun a while after.
 func beside(a, b *timeline.Recording, after time.Duration) *timeline.Recording {
 	h, other := *a.Header(), b.Header()
