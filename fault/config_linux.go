@@ -3,6 +3,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"halfopen/flow"
@@ -28,9 +29,13 @@ const (
 	// HookInterface meets what goes in and out of Config.Interface, forwarded or
 	// not. What goes out vanishes without the sender's kernel being told.
 	HookInterface Hook = "interface"
+	// HookProxy meets what a proxy of this process sends and receives, to which new
+	// connections are led: those that the namespace forwards or receives, and those
+	// of its own programs. It is that of the methods with a proxy.
+	HookProxy Hook = "proxy"
 )
 
-// Hooks are all of them.
+// Hooks are those that may be chosen.
 func Hooks() []Hook { return []Hook{HookForward, HookOutput, HookLocal, HookInterface} }
 
 // Ways is which packets of a connection are met.
@@ -93,29 +98,33 @@ func (c *Config) complete() error {
 	switch {
 	case c.Method.Name == "":
 		return errors.New("no method is given")
+	case c.Method.proxied != (c.Hook == HookProxy):
+		return fmt.Errorf("method %s on hook %s: a proxy has its own", c.Method.Name, c.Hook)
+	case c.Method.proxied && (len(c.Ports) == 0 || c.Loss != 1 || c.Ways != Both || c.Interface != ""):
+		return fmt.Errorf("method %s: its proxy is for all new connections to a port, as a whole", c.Method.Name)
 	case len(c.Ports) == 0 && c.Flow == nil && !c.Everything:
 		return errors.New("no port and no connection is given")
 	case c.Everything && c.Method.forget:
 		return fmt.Errorf("method %s forgets connections by their port: none is given", c.Method.Name)
 	case c.Hook == HookInterface && c.Interface == "":
 		return errors.New("no interface is given")
-	case c.Hook == HookInterface && (c.Method.forget || c.Method.reset):
+	case c.Hook == HookInterface && c.Method.forget:
 		return fmt.Errorf("method %s does not work on an interface: connections are not tracked there", c.Method.Name)
+	case c.Hook == HookInterface && c.Method.does.text != "":
+		return fmt.Errorf("method %s does not work on an interface: packets are only lost there", c.Method.Name)
 	case c.Hook == HookForward && c.Interface != "":
 		return errors.New("an interface is given, for packets that are forwarded from one to another")
 	case c.Loss < 1./lossSteps || c.Loss > 1:
 		return fmt.Errorf("loss of %g: want a share from %g to 1", c.Loss, 1./lossSteps)
 	case c.Method.forget && c.Conntrack == nil:
 		return fmt.Errorf("method %s forgets connections: no conntrack is given", c.Method.Name)
-	case c.Method.first == StepExpire && c.Loss != 1:
+	case (c.Method.first == StepExpire || c.Method.first == StepWindow) && c.Loss != 1:
 		return fmt.Errorf("method %s loses no packets by chance", c.Method.Name)
 	case c.Method.first == StepExpire && (c.Idle < time.Second || c.Idle%time.Second != 0):
 		return fmt.Errorf("idle time %s: want whole seconds, at least one", c.Idle)
 	}
-	for _, h := range Hooks() {
-		if c.Hook == h {
-			return nil
-		}
+	if c.Hook == HookProxy || slices.Contains(Hooks(), c.Hook) {
+		return nil
 	}
 	return fmt.Errorf("hook %q is not known: want one of %v", c.Hook, Hooks())
 }

@@ -36,6 +36,9 @@ func (f *Fault) readCounters() error {
 	}
 	now := time.Now().UTC()
 	for _, r := range f.rules {
+		if !r.counts() {
+			continue
+		}
 		o, ok := objs[r.counter()]
 		if !ok {
 			return fmt.Errorf("table %q has no counter %q", f.plan.table, r.counter())

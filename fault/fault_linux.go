@@ -22,6 +22,7 @@ type Fault struct {
 
 	mu       sync.Mutex
 	table    *table
+	proxy    *throughProxy     // nil: the method has none
 	idle     *setting          // of method e, while it is in force
 	before   []middlebox.Entry // of method e, at the first step
 	rules    []rule            // all that were ever in force, in order
@@ -43,11 +44,18 @@ func Open(cfg Config) (*Fault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open fault: %w", err)
 	}
+	var through *throughProxy
+	if p.Method.proxied {
+		if through, err = openProxy(cfg.NS, p.Ports); err != nil {
+			return nil, fmt.Errorf("open fault: %w", err)
+		}
+		p.proxy = through.port
+	}
 	t, err := openTable(cfg.NS, p)
 	if err != nil {
-		return nil, fmt.Errorf("open fault: %w", err)
+		return nil, fmt.Errorf("open fault: %w", errors.Join(err, through.close()))
 	}
-	return &Fault{plan: p, inode: inode, table: t, counters: map[string]Counter{}}, nil
+	return &Fault{plan: p, inode: inode, table: t, proxy: through, counters: map[string]Counter{}}, nil
 }
 
 // Script is what a fault would do, as commands of nft(8), with remarks where nft
@@ -64,7 +72,7 @@ func newPlan(cfg Config) (plan, error) {
 	if err := cfg.complete(); err != nil {
 		return plan{}, err
 	}
-	p := plan{Config: cfg, table: fmt.Sprintf("%s%d-%d", Tables, os.Getpid(), tables.Add(1))}
+	p := plan{Config: cfg, table: fmt.Sprintf("%s%d-%d", Tables, os.Getpid(), tables.Add(1)), proxy: examplePort}
 	if cfg.Method.forget && cfg.Flow != nil {
 		entries, err := p.entries()
 		if err != nil {
@@ -80,11 +88,19 @@ func newPlan(cfg Config) (plan, error) {
 // Hook is where the packets are met.
 func (f *Fault) Hook() Hook { return f.plan.Hook }
 
-// Cut takes the first step of the method.
+// lead is how many steps come ahead of the first that meets something.
+func (f *Fault) lead() int {
+	if f.proxy != nil {
+		return 1
+	}
+	return 0
+}
+
+// Cut takes the first step of the method, or that after Redirect.
 func (f *Fault) Cut() (Step, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.undone || len(f.steps) > 0 {
+	if f.undone || len(f.steps) != f.lead() {
 		return Step{}, fmt.Errorf("cut the path: %w: it is the first step", ErrOrder)
 	}
 	step, err := f.cut()
@@ -151,7 +167,7 @@ func (f *Fault) Pass() (Step, error) {
 }
 
 func (f *Fault) second(what string) error {
-	if f.undone || len(f.steps) != 1 {
+	if f.undone || len(f.steps) != f.lead()+1 {
 		return fmt.Errorf("%s: %w: it is the second step", what, ErrOrder)
 	}
 	return nil
@@ -160,7 +176,11 @@ func (f *Fault) second(what string) error {
 // take makes rules the only ones and notes the step, which the kernel has
 // acknowledged then.
 func (f *Fault) take(name string, rules []rule, complete func(*Step)) (Step, error) {
-	step, err := f.table.replace(name, rules)
+	also := func() {}
+	if name == StepAck0 {
+		also = f.proxy.Hold
+	}
+	step, err := f.table.replace(name, rules, also)
 	if err != nil {
 		return Step{}, err
 	}
@@ -188,6 +208,7 @@ func (f *Fault) Undo() error {
 	taken := err == nil
 	err = errors.Join(err, f.idle.restore())
 	f.idle = nil
+	err = errors.Join(err, f.proxy.close()) // while they are translated still, so that the ends hear of it
 	if taken {
 		err = errors.Join(err, f.readCounters())
 	}
@@ -216,5 +237,8 @@ func (f *Fault) Window(name string) Window {
 		w.Error = err.Error()
 	}
 	w.Steps, w.Counters, w.Read = slices.Clone(f.steps), f.list(), f.read
+	if state, ok := f.Proxied(); ok {
+		w.Withheld = &Withheld{Acks: state.Acks, Toward: state.Toward, From: state.From}
+	}
 	return w
 }

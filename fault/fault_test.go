@@ -169,6 +169,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no hook":         {NS: p.router, Method: Local, Ports: ports, Hook: "sideways"},
 		"no conntrack":    {NS: p.router, Method: Transient, Ports: ports},
 		"all forgotten":   {NS: p.router, Method: Transient, Everything: true, Conntrack: p.conntrack},
+		"no room there":   {NS: p.router, Method: ZeroWindow, Ports: ports, Hook: HookInterface, Interface: "in"},
 		"no interface":    {NS: p.router, Method: Link, Ports: ports},
 		"forgotten there": {NS: p.router, Method: Transient, Ports: ports, Conntrack: p.conntrack, Hook: HookInterface, Interface: "in"},
 		"which interface": {NS: p.router, Method: Transient, Ports: ports, Conntrack: p.conntrack, Interface: "in"},

@@ -30,26 +30,25 @@ const (
 // begin one either. Conntrack takes the middle of a connection for a new one
 // unless net.netfilter.nf_conntrack_tcp_loose is 0; then it is invalid.
 var forgotten = join(
-	match{
-		text: "ct state new,invalid",
-		exprs: []expr.Any{
-			&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
-			&expr.Bitwise{
-				SourceRegister: 1, DestRegister: 1, Len: 4,
-				Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitNEW | expr.CtStateBitINVALID),
-				Xor:  make([]byte, 4),
-			},
-			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
-		},
-	},
+	tracked("new,invalid", expr.CtStateBitNEW|expr.CtStateBitINVALID),
 	flags("tcp flags & (fin | syn | rst | ack) != syn", fin|syn|rst|ack, expr.CmpOpNeq, syn),
 )
+
+func tracked(states string, bits uint32) match {
+	return match{text: "ct state " + states, exprs: []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(bits), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
+	}}
+}
 
 var (
 	finOrReset = flags("tcp flags & (fin | rst) != 0x0", fin|rst, expr.CmpOpNeq, 0)
 	// pushed is data: Linux sets PSH on the last segment of each write, and no
 	// segment of a handshake has it.
 	pushed = flags("tcp flags & psh == psh", psh, expr.CmpOpEq, psh)
+	// acknowledging is neither of a handshake nor of a connection's end.
+	acknowledging = flags("tcp flags & (fin | syn | rst | ack) == ack", fin|syn|rst|ack, expr.CmpOpEq, ack)
 )
 
 func flags(text string, mask byte, op expr.CmpOp, value byte) match {

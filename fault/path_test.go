@@ -181,6 +181,12 @@ func (p *path) tables() []string {
 // resets is how many RSTs a namespace has sent: OutRsts of RFC 4022.
 func (p *path) resets(ns *netns.NS) int {
 	p.t.Helper()
+	return p.tcpCount(ns, "OutRsts")
+}
+
+// tcpCount is a counter of a namespace's TCP.
+func (p *path) tcpCount(ns *netns.NS, name string) int {
+	p.t.Helper()
 	text, err := os.ReadFile(ns.ProcRoot() + "/net/snmp")
 	p.must(err)
 	var names []string
@@ -190,7 +196,7 @@ func (p *path) resets(ns *netns.NS) int {
 				names = fields
 				continue
 			}
-			n, err := strconv.Atoi(fields[slices.Index(names, "OutRsts")])
+			n, err := strconv.Atoi(fields[slices.Index(names, name)])
 			p.must(err)
 			return n
 		}

@@ -17,6 +17,7 @@ type place struct {
 	hook     *nftables.ChainHook
 	priority priority
 	out      bool // packets leave the host or the interface here
+	nat      bool // it translates new connections, and meets nothing
 	stray    bool // only packets that belong to no tracked connection are met here
 }
 
@@ -32,15 +33,15 @@ type priority struct {
 // hooks begin; what is sent has not: there ours come next to connection tracking
 // (-200, include/uapi/linux/netfilter_ipv4.h).
 var (
-	raw     = priority{nftables.ChainPriorityRaw, "raw"}
-	tracked = priority{nftables.ChainPriorityMangle, "mangle"}
-	early   = priority{nftables.ChainPriorityRaw, "-300"} // of netdev, which has no such name
+	raw    = priority{nftables.ChainPriorityRaw, "raw"}
+	beside = priority{nftables.ChainPriorityMangle, "mangle"}
+	early  = priority{nftables.ChainPriorityRaw, "-300"} // of netdev, which has no such name
 )
 
 var (
 	forward = place{name: "forward", hook: nftables.ChainHookForward, priority: raw}
 	input   = place{name: "input", hook: nftables.ChainHookInput, priority: raw}
-	output  = place{name: "output", hook: nftables.ChainHookOutput, priority: tracked, out: true}
+	output  = place{name: "output", hook: nftables.ChainHookOutput, priority: beside, out: true}
 	ingress = place{name: "ingress", hook: nftables.ChainHookIngress, priority: early}
 	egress  = place{name: "egress", hook: nftables.ChainHookEgress, priority: early, out: true}
 	// Without its conntrack entry a packet of a translated connection is
@@ -53,6 +54,7 @@ type plan struct {
 	Config
 	table   string      // its name
 	replies []flow.Flow // what the flow is called after its translation is forgotten
+	proxy   uint16      // port that a proxy listens on
 }
 
 func (p plan) netdev() bool { return p.Hook == HookInterface }
@@ -73,6 +75,8 @@ func (p plan) places() []place {
 		return []place{output, input}
 	case HookInterface:
 		return []place{egress, ingress}
+	case HookProxy:
+		return p.proxyPlaces()
 	}
 	if p.Method.forget {
 		return []place{forward, stray}
@@ -88,13 +92,18 @@ func (p plan) setup() []string {
 			fmt.Sprintf("add chain %s %s", p.target(), vanish),
 			fmt.Sprintf("add rule %s %s fwd to %d", p.target(), vanish, nowhere))
 	}
+	if p.Method.proxied {
+		lines = append(lines,
+			fmt.Sprintf("add chain %s %s", p.target(), keeper),
+			fmt.Sprintf("add rule %s %s %s", p.target(), keeper, keep.text))
+	}
 	for _, c := range p.places() {
 		device := ""
 		if p.netdev() {
 			device = fmt.Sprintf(" device %q", p.Interface)
 		}
-		lines = append(lines, fmt.Sprintf("add chain %s %s { type filter hook %s%s priority %s; policy accept; }",
-			p.target(), c.name, c.name, device, c.priority.name))
+		lines = append(lines, fmt.Sprintf("add chain %s %s { type %s hook %s%s priority %s; policy accept; }",
+			p.target(), c.name, c.kind(), c.hookName(), device, c.priority.name))
 	}
 	return lines
 }
@@ -103,6 +112,9 @@ func (p plan) setup() []string {
 // connections of before are known by conntrack, or named.
 func (p plan) first() []rule {
 	var rules []rule
+	if p.Method.proxied {
+		return append(p.redirects(p.Method.first), p.onward(p.Method.first)...)
+	}
 	for _, at := range p.places() {
 		rules = append(rules, p.rules(p.Method.first, at, p.packets(at, p.Ways), join(p.Method.only, p.share()))...)
 	}
@@ -111,6 +123,9 @@ func (p plan) first() []rule {
 
 func (p plan) second(old []flow.Flow) []rule {
 	var rules []rule
+	if p.Method.proxied {
+		return p.onward(StepHold)
+	}
 	for _, at := range p.places() {
 		if p.Method.forget {
 			rules = append(rules, p.rules(StepForget, at, p.packets(at, Both), forgotten)...)
@@ -191,8 +206,8 @@ func (p plan) rules(step string, at place, list []packets, only match) (rules []
 		switch {
 		case at.name == egress.name:
 			r.does = gone
-		case p.Method.reset:
-			r.does = refuse
+		case p.Method.does.text != "":
+			r.does = p.Method.does
 		}
 		if at.stray {
 			only = forgotten
@@ -217,7 +232,9 @@ func (p plan) script(old []flow.Flow) string {
 			line("flush chain %s %s", p.target(), c.name)
 		}
 		for _, r := range rules {
-			line("add counter %s %s", p.target(), r.counter())
+			if r.counts() {
+				line("add counter %s %s", p.target(), r.counter())
+			}
 			line("%s", r.text(p.target()))
 		}
 	}
@@ -225,7 +242,15 @@ func (p plan) script(old []flow.Flow) string {
 	for _, s := range p.setup() {
 		line("%s", s)
 	}
+	if p.Method.proxied {
+		line("\n# A proxy of this process listens on a free port, for which %d stands here. It learns", p.proxy)
+		line("# where a connection was to go, makes one of its own there, and copies both ways.")
+		step(StepProxy, p.redirects(StepProxy))
+	}
 	step(p.Method.first, p.first())
+	if p.Method.first == StepAck0 {
+		line("# the proxy passes nothing on any more, and tells Lumberjack clients that wait ACK 0 every 5s")
+	}
 	if p.Method.first == StepExpire {
 		line("# sysctl -w %s=%d", idleKey, int(p.Idle.Seconds()))
 	}
@@ -238,5 +263,8 @@ func (p plan) script(old []flow.Flow) string {
 	step(p.Method.second(), p.second(old))
 	line("\n# step: %s", StepUndo)
 	line("delete table %s", p.target())
+	if p.Method.proxied {
+		line("# the connections of the proxy are reset")
+	}
 	return b.String()
 }

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rule meets and counts packets of one direction. Its counter is an object of
-// the table, which stays when the rule goes: its last value is not lost.
+// rule meets and counts packets of one direction; one without a direction does not
+// count. Its counter is an object of the table, which stays when the rule goes: its
+// last value is not lost.
 type rule struct {
 	step      string
 	chain     string
@@ -34,6 +35,16 @@ var (
 	gone = action{"goto " + vanish, []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: vanish}}}
 	// refuse sends a RST to the packet's sender in the name of the other end.
 	refuse = action{"reject with tcp reset", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}}
+	// shut lets the packet pass on with a window of zero, RFC 9293, section 3.1.
+	// The kernel mends the checksum where the sender's kernel, or the network card,
+	// has not left it to be made yet (net/netfilter/nft_payload.c).
+	shut = action{"tcp window set 0", []expr.Any{
+		&expr.Immediate{Register: 1, Data: []byte{0, 0}},
+		&expr.Payload{
+			OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 14, Len: 2,
+			CsumType: expr.CsumTypeInet, CsumOffset: 16,
+		},
+	}}
 )
 
 // vanish is the chain of gone, and nowhere the index of no interface.
@@ -41,6 +52,8 @@ const (
 	vanish  = "vanish"
 	nowhere = 1<<31 - 1
 )
+
+func (r rule) counts() bool { return r.direction != "" }
 
 // counter is the name of the rule's counter, one of its own in the table.
 func (r rule) counter() string {
@@ -53,15 +66,22 @@ func (r rule) text(table string) string {
 	if condition != "" {
 		condition += " "
 	}
-	return fmt.Sprintf("add rule %s %s %scounter name %q %s", table, r.chain, condition, r.counter(), r.does.text)
+	count := ""
+	if r.counts() {
+		count = fmt.Sprintf("counter name %q ", r.counter())
+	}
+	return fmt.Sprintf("add rule %s %s %s%s%s", table, r.chain, condition, count, r.does.text)
 }
 
 // add appends the rule and its counter to the transaction.
 func (r rule) add(t *table) {
-	t.conn.AddObj(&nftables.CounterObj{Table: t.Table, Name: r.counter()})
-	count := &expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: r.counter()}
+	var count []expr.Any
+	if r.counts() {
+		t.conn.AddObj(&nftables.CounterObj{Table: t.Table, Name: r.counter()})
+		count = []expr.Any{&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: r.counter()}}
+	}
 	t.conn.AddRule(&nftables.Rule{
 		Table: t.Table, Chain: t.chains[r.chain],
-		Exprs: slices.Concat(r.match.exprs, []expr.Any{count}, r.does.exprs),
+		Exprs: slices.Concat(r.match.exprs, count, r.does.exprs),
 	})
 }

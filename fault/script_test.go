@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +67,11 @@ func scripted(p *path) map[string]Config {
 		"c local":   {NS: p.router, Method: Transient, Ports: ports, Conntrack: p.conntrack, Hook: HookLocal, Interface: "out"},
 		"e":         {NS: p.router, Method: Idle, Ports: ports, Conntrack: p.conntrack, Idle: 5 * time.Second},
 		"f-fin":     {NS: p.router, Method: LostFIN, Ports: ports},
+		"d":         {NS: p.router, Method: Silent, Ports: flow.NewPorts(port, 24224)},
+		"f-ack0":    {NS: p.router, Method: Ack0, Ports: ports},
 		"f-rst":     {NS: p.router, Method: Reset, Ports: ports},
+		"f-zero":    {NS: p.router, Method: ZeroWindow, Ports: ports},
+		"f-zero at": {NS: p.router, Method: ZeroWindow, Ports: ports, Hook: HookLocal, Interface: "out"},
 	}
 }
 
@@ -90,15 +95,21 @@ func TestScriptIsWhatIsDone(t *testing.T) {
 			defer f.Close()
 			theirs := interactive(t, p.router, nft)
 			steps := strings.Split(script, "\n# step: ")
-			if len(steps) != 4 {
-				t.Fatalf("%d parts:\n%s", len(steps), script)
-			}
-			table := strings.TrimPrefix(strings.Fields(steps[0][strings.Index(steps[0], "add table"):])[3], "")
-			for i, do := range []func() error{
+			todo := []func() error{
 				func() error { return nil },
 				func() error { _, err := f.Cut(); return err },
 				func() error { _, err := f.Hold(old); return err },
-			} {
+			}
+			if cfg.Method.Proxied() {
+				script = strings.ReplaceAll(script, fmt.Sprint(examplePort), fmt.Sprint(f.plan.proxy))
+				steps = strings.Split(script, "\n# step: ")
+				todo = slices.Insert(todo, 1, func() error { _, err := f.Redirect(); return err })
+			}
+			if len(steps) != len(todo)+1 {
+				t.Fatalf("%d parts:\n%s", len(steps), script)
+			}
+			table := strings.TrimPrefix(strings.Fields(steps[0][strings.Index(steps[0], "add table"):])[3], "")
+			for i, do := range todo {
 				if err := do(); err != nil {
 					t.Fatal(err)
 				}
@@ -109,7 +120,7 @@ func TestScriptIsWhatIsDone(t *testing.T) {
 				theirs(part)
 				family := strings.Fields(f.plan.target())[0]
 				ours := listed(t, p.router, nft, family, f.plan.table)
-				if strings.Count(ours, "type filter") != strings.Count(steps[0], "type filter") || strings.Count(ours, "counter name") != strings.Count(part, "counter name") {
+				if strings.Count(ours, " hook ") != strings.Count(steps[0], " hook ") || strings.Count(ours, "counter name") != strings.Count(part, "counter name") {
 					t.Errorf("step %d: we have made\n%s\nnot all of\n%s", i, ours, part)
 				}
 				var made string

@@ -13,13 +13,16 @@ import (
 	"halfopen/middlebox"
 )
 
-// Names of steps. The first is one of the first four; from the second on only
-// connections of before are met, until the last.
+// Names of steps. The first, but for that of a proxy, is one of the next six;
+// from the second on only connections of before are met, until the last.
 const (
+	StepProxy  = "proxy"  // new connections pass through a proxy of ours; nothing is met yet
 	StepDrop   = "drop"   // packets are dropped
 	StepExpire = "expire" // connections over which nothing flows are forgotten
 	StepFIN    = "fin"    // FIN and RST are dropped
 	StepReset  = "reset"  // data is answered with RST
+	StepWindow = "window" // the receiver's window is told to be zero
+	StepAck0   = "ack0"   // the proxy passes nothing on, and tells clients to wait
 	StepForget = "forget" // the connections of before are forgotten, their packets dropped
 	StepHold   = "hold"   // the first step goes on for the connections of before alone
 	StepPass   = "pass"   // everything passes again, the counters stay
@@ -63,7 +66,8 @@ const (
 	From   Direction = "from"   // from a watched port
 )
 
-// Counter is what one rule has met: dropped, or answered with a RST.
+// Counter is what one rule has met: dropped, answered with a RST, or passed on
+// with a window of zero.
 type Counter struct {
 	Rule      string    `json:"rule"` // as in Step.Rules
 	Direction Direction `json:"direction"`

@@ -76,9 +76,13 @@ func (t *table) make(socket *netlink.Conn, p plan) error {
 			return fmt.Errorf("add the rule of chain %q: %w (does the kernel have nft_fwd_netdev?)", vanish, err)
 		}
 	}
+	if p.Method.proxied {
+		chain := t.conn.AddChain(&nftables.Chain{Name: keeper, Table: t.Table})
+		t.conn.AddRule(&nftables.Rule{Table: t.Table, Chain: chain, Exprs: keep.exprs})
+	}
 	accept := nftables.ChainPolicyAccept
 	for _, c := range p.places() {
-		chain := &nftables.Chain{Name: c.name, Table: t.Table, Type: nftables.ChainTypeFilter, Hooknum: c.hook, Priority: c.priority.number, Policy: &accept}
+		chain := &nftables.Chain{Name: c.name, Table: t.Table, Type: nftables.ChainType(c.kind()), Hooknum: c.hook, Priority: c.priority.number, Policy: &accept}
 		if p.netdev() {
 			chain.Device = p.Interface
 		}
@@ -178,15 +182,18 @@ func request(socket *netlink.Conn, msg uint16, flags netlink.HeaderFlags, family
 }
 
 // replace makes rules the only ones of the table, all at the same moment or not
-// at all.
-func (t *table) replace(name string, rules []rule) (Step, error) {
+// at all. Also is done just before.
+func (t *table) replace(name string, rules []rule, also func()) (Step, error) {
 	for _, c := range t.chains {
 		t.conn.FlushChain(c)
 	}
 	for _, r := range rules {
 		r.add(t)
 	}
-	return moment(name, "kernel acknowledged the rules", t.conn.Flush)
+	return moment(name, "kernel acknowledged the rules", func() error {
+		also()
+		return t.conn.Flush()
+	})
 }
 
 // moment makes the step of a change, by two readings of the clock around it.

@@ -7,7 +7,8 @@ import (
 )
 
 // Window is the story of a fault: when the path was cut and opened again, how
-// that is known, and what was really dropped. Its first step is the cut.
+// that is known, and what was really dropped. Its first step is the cut, but for that of a
+// proxy.
 type Window struct {
 	Method string     // the user's name for it
 	Table  string     // of nf_tables, "inet halfopen-4242-1"; empty if no rules were made
@@ -21,25 +22,43 @@ type Window struct {
 	Counters []Counter
 	Read     time.Time
 	Error    string
+
+	Withheld *Withheld // by a proxy of ours; nil: the method has none
+}
+
+// Withheld is what a proxy of ours did not pass on, and told its clients instead.
+type Withheld struct {
+	Acks         uint64 // ACKs of sequence 0
+	Toward, From uint64 // bytes, to a watched port and from it
+}
+
+// first is where the first step is that meets something: a proxy's comes ahead.
+func (w Window) first() int {
+	if len(w.Steps) > 0 && w.Steps[0].Name == StepProxy {
+		return 1
+	}
+	return 0
 }
 
 // Start is the moment from which the path was surely cut; ok is false if it
 // never was.
 func (w Window) Start() (start time.Time, ok bool) {
-	if len(w.Steps) == 0 || w.Steps[0].Name == StepUndo {
+	i := w.first()
+	if len(w.Steps) <= i || w.Steps[i].Name == StepUndo {
 		return time.Time{}, false
 	}
-	return w.Steps[0].End, true
+	return w.Steps[i].End, true
 }
 
 // End is the moment until which the path was surely cut; ok is false while it
 // still is. After the steps forget and hold it stays closed to the connections of
 // before.
 func (w Window) End() (end time.Time, ok bool) {
-	if len(w.Steps) < 2 {
+	next := w.first() + 1
+	if len(w.Steps) <= next {
 		return time.Time{}, false
 	}
-	return w.Steps[1].Start, true
+	return w.Steps[next].Start, true
 }
 
 // Held is the time for which the rules of step i were surely in force, by the

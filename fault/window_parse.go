@@ -89,6 +89,9 @@ func (w *Window) parseLine(text string) (err error) {
 		w.Ports, err = parsePorts(value)
 	case "setup":
 		w.Setup = append(w.Setup, value)
+	case "withheld":
+		w.Withheld = &Withheld{}
+		_, err = fmt.Sscanf(value, "%d bytes toward, %d bytes from, %d ACKs of sequence 0 told instead", &w.Withheld.Toward, &w.Withheld.From, &w.Withheld.Acks)
 	case "counters-read":
 		w.Read, err = time.Parse(timeLayout, value)
 	case "counters-error":

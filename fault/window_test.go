@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -255,6 +256,12 @@ func TestAnyWindowRoundTrips(t *testing.T) {
 			}
 			w.Steps = append(w.Steps, s)
 		}
+		if rapid.Bool().Draw(t, "proxied") {
+			w.Withheld = &Withheld{rapid.Uint64().Draw(t, "acks"), rapid.Uint64().Draw(t, "toward"), rapid.Uint64().Draw(t, "from")}
+			if len(w.Steps) > 0 && rapid.Bool().Draw(t, "led") {
+				w.Steps = slices.Insert(w.Steps, 0, Step{Name: StepProxy, Known: "by hand", Rules: []string{"add rule r"}})
+			}
+		}
 		text, err := w.MarshalText()
 		if err != nil {
 			t.Fatal(err)
@@ -273,6 +280,12 @@ func FuzzParseWindow(f *testing.F) {
 	for _, text := range recorded(f) {
 		f.Add(text)
 	}
+	proxied := Window{Method: "f-ack0", Steps: []Step{{Name: StepProxy, Known: "by hand"}, {Name: StepAck0, Known: "by hand"}}, Withheld: &Withheld{1, 2, 3}}
+	text, err := proxied.MarshalText()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(text))
 	f.Fuzz(func(t *testing.T, text string) {
 		w, err := ParseWindow(strings.NewReader(text))
 		if err != nil {

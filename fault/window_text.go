@@ -21,8 +21,19 @@ const timeLayout = "2006-01-02T15:04:05.000000000Z"
 // explanation stands between the summary and the steps.
 func explanation(w Window) []string {
 	between := "the path was surely cut"
-	if len(w.Steps) > 0 && w.Steps[0].Name == StepExpire {
-		between = "connections over which nothing flowed were forgotten; new ones passed"
+	if first := w.first(); len(w.Steps) > first {
+		switch w.Steps[first].Name {
+		case StepExpire:
+			between = "connections over which nothing flowed were forgotten; new ones passed"
+		case StepWindow:
+			between = "packets from the port passed on with a window of zero; dropped counts those"
+		case StepAck0:
+			between = "the proxy passed nothing on, and told its clients to wait"
+		case StepDrop:
+			if first > 0 {
+				between = "the way behind the proxy was surely cut"
+			}
+		}
 	}
 	return []string{
 		"From start to end " + between + "; each uncertainty lies outside of that.",
@@ -115,21 +126,22 @@ func (p *printer) summary(w Window) {
 		p.line("setup", s)
 	}
 	if start, ok := w.Start(); ok {
+		first := w.first()
 		p.line("start", p.time(start))
-		p.line("start-uncertainty", w.Steps[0].Took.String())
+		p.line("start-uncertainty", w.Steps[first].Took.String())
 		if end, ok := w.End(); ok {
-			held, _ := w.Held(0)
+			held, _ := w.Held(first)
 			p.line("end", p.time(end))
-			p.line("end-uncertainty", w.Steps[1].Took.String())
+			p.line("end-uncertainty", w.Steps[first+1].Took.String())
 			p.line("duration", held.String())
 		} else {
 			p.line("end", "open, the path is still cut")
 		}
 		for _, d := range []Direction{Toward, From} {
-			packets, bytes := w.Dropped(w.Steps[0].Name, d)
+			packets, bytes := w.Dropped(w.Steps[first].Name, d)
 			p.line("dropped-"+string(d), fmt.Sprintf("%d packets, %d bytes", packets, bytes))
 		}
-		if first, last, ok := w.Met(w.Steps[0].Name); ok {
+		if first, last, ok := w.Met(w.Steps[first].Name); ok {
 			p.line("first-dropped", p.seen(first))
 			p.line("last-dropped", p.seen(last))
 		}
@@ -140,6 +152,9 @@ func (p *printer) summary(w Window) {
 		p.line("forgotten-entries", fmt.Sprint(forgotten))
 	} else {
 		p.line("start", "none, the path was never cut")
+	}
+	if h := w.Withheld; h != nil {
+		p.line("withheld", fmt.Sprintf("%d bytes toward, %d bytes from, %d ACKs of sequence 0 told instead", h.Toward, h.From, h.Acks))
 	}
 	if !w.Read.IsZero() {
 		p.line("counters-read", p.time(w.Read))

@@ -38,6 +38,9 @@ const (
 	DropEnd   = "end"
 )
 
+// DropMark is what the text of a mark that "halfopen drop" sends begins with.
+const DropMark = "halfopen drop "
+
 // Clock is a step of the wall clock against the monotonic one.
 type Clock struct {
 	Step time.Duration `json:"step_ns"`

@@ -79,7 +79,29 @@ func (r *run) markedCut() (c *cut) {
 			c.endN, c.end, c.endWall = m.n, at, r.wall(at)
 		}
 	}
+	if c != nil && c.endN == 0 {
+		r.endWithRules(c)
+	}
 	return c
+}
+
+// endWithRules ends a cut whose end nobody told with the rules of our own that made
+// it: a killed drop sends no mark, and the kernel removes its table.
+func (r *run) endWithRules(c *cut) {
+	var last *standing
+	for _, s := range r.standings() {
+		switch {
+		case !ours(s.rule):
+		case s.went.n == 0:
+			return
+		case s.went.from > c.start && (last == nil || s.went.from > last.went.from):
+			last = s
+		}
+	}
+	if last != nil {
+		c.endN, c.end, c.endWithin = last.went.n, last.went.from, last.went.at-last.went.from
+		c.endWall = r.wall(c.end)
+	}
 }
 
 // countDrops takes the counters' last readings: they only grow.

@@ -70,8 +70,8 @@ func (s *standing) follows(old *standing) bool {
 func (j *judge) ruled() {
 	unmet, list := 0, j.standings()
 	for _, s := range list {
-		if s.part || len(j.faults) > 0 && strings.HasPrefix(s.rule.Table, fault.Tables) {
-			continue // which the fault's own records tell, or another's words
+		if s.part || ours(s.rule) && j.announced() {
+			continue // which the fault's own records or marks tell, or another's words
 		}
 		_, met := s.met(j.run)
 		text := fmt.Sprintf("%s; added at %s%s", s, j.clock(s.came.at), within(s.came.at-s.came.from))
@@ -117,6 +117,14 @@ func (j *judge) ruled() {
 	}
 	j.ruledBefore()
 	j.unruled()
+}
+
+// ours reports whether a rule is of a fault of halfopen's.
+func ours(r middlebox.Rule) bool { return strings.HasPrefix(r.Table, fault.Tables) }
+
+// announced reports whether a fault has told of itself.
+func (r *run) announced() bool {
+	return len(r.faults) > 0 || slices.ContainsFunc(r.marks, func(m reading[*timeline.Mark]) bool { return strings.HasPrefix(m.body.Text, timeline.DropMark) })
 }
 
 // unruled says of a stall or a pause without a known cut that nobody watched for one.

@@ -47,6 +47,12 @@ Methods:
 After --for a method goes on for --hold, for the connections of before alone, while new ones
 pass: that is what a half-open connection looks like from outside.
 
+Methods d and f-ack0 begin with a step of their own: new connections to the port are
+redirected to a proxy of this process, which passes everything on. Connections of before go
+on as they are: restart the shipper, or wait until it connects anew. Once a connection has
+carried data both ways (within 5m) it is broken. In the end those of the proxy are reset, and
+shippers connect anew. With TLS no ACK can be told: f-ack0 is silent then.
+
 Hooks, and who hears of a drop:
 
   forward    what this host or namespace forwards, that of containers among it: beside
@@ -100,7 +106,7 @@ It needs CAP_NET_ADMIN, and Linux 5.12 (on an interface 5.16). Exit codes: 0 don
 	f.Var(&o.loss, "loss", "share of the packets that is lost")
 	f.DurationVar(&o.idle, "idle", 5*time.Second, "method e: forget what carries nothing for so long")
 	f.DurationVar(&o.cutFor, "for", 20*time.Second, "how long everything on the port is met")
-	f.DurationVar(&o.hold, "hold", 0, "how long the connections of before are met after that; by default 10m where they are forgotten")
+	f.DurationVar(&o.hold, "hold", 0, "how long the connections of before are met after that; by default 10m where they are forgotten or pass through a proxy")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be done, as nft commands, and do nothing")
 	f.BoolVar(&o.undo, "undo", false, "undo what killed drops have left")
 	f.BoolVar(&o.anyway, "yes-i-mean-it", false, "also where it cuts everything, or the session it is run from")
@@ -113,12 +119,13 @@ It needs CAP_NET_ADMIN, and Linux 5.12 (on an interface 5.16). Exit codes: 0 don
 func methodHelp(methods []fault.Method) string {
 	var b strings.Builder
 	for _, m := range methods {
-		fmt.Fprintf(&b, "  %-6s %s (%s)\n", m.Name, m.What, m.Hook)
+		fmt.Fprintf(&b, "  %-13s %s (%s)\n", m.Name, m.What, m.Hook)
 	}
 	return b.String()
 }
 
-// forgetHold is how long forgotten connections stay so, unless it is said.
+// forgetHold is how long forgotten or proxied connections stay so, unless it is
+// said.
 const forgetHold = 10 * time.Minute
 
 func (o *dropOptions) check(holdGiven bool) (fault.Method, error) {
@@ -129,7 +136,12 @@ func (o *dropOptions) check(holdGiven bool) (fault.Method, error) {
 	if err := timeline.CheckExperiment(o.experiment); err != nil {
 		return m, usageError{err}
 	}
-	if m.Forgets() && !holdGiven {
+	if m.Proxied() {
+		if err := o.checkProxy(m); err != nil {
+			return m, err
+		}
+	}
+	if (m.Forgets() || m.Proxied()) && !holdGiven {
 		o.hold = forgetHold
 	}
 	if err := checkWays(o.ways); err != nil {
@@ -146,6 +158,8 @@ func (o *dropOptions) check(holdGiven bool) (fault.Method, error) {
 		return m, usage("--port and --flow both say which packets: give one")
 	case m.Name == fault.Idle.Name && o.idle%time.Second != 0, o.idle < time.Second:
 		return m, usage("--idle %s: want whole seconds, at least one", o.idle)
+	case o.loss != 0 && m.Name == fault.ZeroWindow.Name:
+		return m, usage("--loss: method %s loses no packets", m.Name)
 	case o.everything() && m.Forgets():
 		return m, usage("method %s forgets connections by their port: name it with --port, or the connection with --flow", m.Name)
 	case o.everything() && o.hold > 0:

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,8 +118,13 @@ type dropRun struct {
 // without --yes-i-mean-it that is refused.
 func startDrop(t *testing.T, ns *netns.NS, args ...string) *dropRun {
 	t.Helper()
+	return startDropAt(t, []string{"--netns", nsPath(ns)}, args...)
+}
+
+func startDropAt(t *testing.T, place []string, args ...string) *dropRun {
+	t.Helper()
 	d := &dropRun{t: t, evidence: filepath.Join(t.TempDir(), "evidence")}
-	d.cmd = exec.Command(binary, append([]string{"drop", "--netns", nsPath(ns), "--port", "5044", "--yes-i-mean-it", "--evidence", d.evidence}, args...)...)
+	d.cmd = exec.Command(binary, slices.Concat([]string{"drop"}, place, []string{"--port", "5044", "--yes-i-mean-it", "--evidence", d.evidence}, args)...)
 	d.cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	d.cmd.Stdout = &d.stdout
 	stderr, err := d.cmd.StderrPipe()

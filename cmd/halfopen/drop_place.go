@@ -173,7 +173,7 @@ func (s *scene) before(hook fault.Hook) []flow.Flow {
 	}
 	for _, e := range s.through {
 		switch hook {
-		case fault.HookForward:
+		case fault.HookForward, fault.HookProxy:
 			add(fault.AtHook(e))
 		case fault.HookInterface: // on the one interface by the one name, on the other by the other
 			add(e.Orig)

@@ -23,11 +23,12 @@ const (
 
 // dropping is a drop under way.
 type dropping struct {
-	opts  dropOptions
-	where string
-	fault *fault.Fault
-	file  string
-	out   io.Writer // progress
+	opts   dropOptions
+	method fault.Method
+	where  string
+	fault  *fault.Fault
+	file   string
+	out    io.Writer // progress
 }
 
 func runDrop(ctx context.Context, o dropOptions, m fault.Method, stdout, stderr io.Writer) error {
@@ -61,7 +62,7 @@ func runDrop(ctx context.Context, o dropOptions, m fault.Method, stdout, stderr 
 	if err := o.refuse(s, cfg); err != nil {
 		return err
 	}
-	d := &dropping{opts: o, where: v.name, out: stderr}
+	d := &dropping{opts: o, method: m, where: v.name, out: stderr}
 	if o.quiet {
 		d.out = io.Discard
 	}
@@ -80,21 +81,33 @@ func runDrop(ctx context.Context, o dropOptions, m fault.Method, stdout, stderr 
 
 // run takes the steps. The path is open again when it returns, whatever ended it.
 func (d *dropping) run(ctx context.Context, old []flow.Flow) error {
+	passing, proxied := d.fault.Proxied()
+	if proxied {
+		if err := d.through(ctx, old); err != nil {
+			return err
+		}
+	}
 	step, err := d.fault.Cut()
 	if err != nil {
 		return err
 	}
 	d.mark(timeline.DropStart, step.End, step.Mono+step.Took)
 	d.tell("step %s in %s, for %s; Ctrl-C undoes it at once", step.Name, d.where, d.opts.cutFor)
-	err = d.wait(ctx, d.opts.cutFor)
-	if err == nil && d.opts.hold > 0 {
+	err = d.wait(ctx, d.opts.cutFor, nil)
+	held := err == nil && d.opts.hold > 0
+	if held {
 		err = d.hold(ctx, old)
 	}
+	passing, _ = d.fault.Proxied()
 	err = errors.Join(err, d.fault.Undo())
-	if steps := d.fault.Window("").Steps; len(steps) == 2 { // no step between
-		d.mark(timeline.DropEnd, steps[1].Start, steps[1].Mono)
+	if steps := d.fault.Window("").Steps; !held {
+		last := steps[len(steps)-1]
+		d.mark(timeline.DropEnd, last.Start, last.Mono)
 	}
 	d.tell("undone")
+	if proxied {
+		d.tell("what passed through the proxy is reset (%s): shippers connect anew by themselves", plural(passing.Connections, "connection"))
+	}
 	return err
 }
 
@@ -105,9 +118,15 @@ func (d *dropping) hold(ctx context.Context, old []flow.Flow) error {
 		return err
 	}
 	d.mark(timeline.DropEnd, step.Start, step.Mono)
-	n := max(len(old), len(step.Deleted))
-	d.tell("step %s, for %s: new connections pass, %s of before do not", step.Name, d.opts.hold, plural(n, "connection"))
-	return d.wait(ctx, d.opts.hold)
+	before := plural(max(len(old), len(step.Deleted)), "connection") + " of before do not"
+	if max(len(old), len(step.Deleted)) == 0 && step.Name == fault.StepForget {
+		before = "those of before do not, though conntrack knew none of them yet"
+	}
+	if s, ok := d.fault.Proxied(); ok {
+		before = plural(s.Connections, "connection") + " through the proxy do not"
+	}
+	d.tell("step %s, for %s: new connections pass, %s", step.Name, d.opts.hold, before)
+	return d.wait(ctx, d.opts.hold, nil)
 }
 
 func plural(n int, what string) string {
@@ -117,8 +136,9 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// wait reads the counters until it is over, and tells them now and then.
-func (d *dropping) wait(ctx context.Context, lasts time.Duration) error {
+// wait reads the counters until it is over, or it is enough, and tells them now and
+// then.
+func (d *dropping) wait(ctx context.Context, lasts time.Duration, enough func() bool) error {
 	over := time.After(lasts)
 	count, tell := time.NewTicker(countEvery), time.NewTicker(tellEvery)
 	defer count.Stop()
@@ -136,6 +156,9 @@ func (d *dropping) wait(ctx context.Context, lasts time.Duration) error {
 			if _, err := d.fault.Counters(); err != nil {
 				return err
 			}
+			if enough != nil && enough() {
+				return nil
+			}
 		case <-tell.C:
 			d.tell("%s", d.counts())
 			if err := d.write(); err != nil {
@@ -150,6 +173,9 @@ func (d *dropping) counts() string {
 	step := w.Steps[len(w.Steps)-1].Name
 	toward, _ := w.Dropped(step, fault.Toward)
 	from, _ := w.Dropped(step, fault.From)
+	if w.Withheld != nil && (step == fault.StepProxy || d.opts.method == fault.Ack0.Name) {
+		return d.proxied(step)
+	}
 	return fmt.Sprintf("%s: %d packets to the port, %d from it", step, toward, from)
 }
 
@@ -157,9 +183,19 @@ func (d *dropping) tell(format string, args ...any) {
 	fmt.Fprintf(d.out, "%s %s\n", time.Now().UTC().Format("15:04:05"), report.Plain(fmt.Sprintf(format, args...)))
 }
 
-// mark tells the recorders of this host that packets are dropped, or no more, as
-// of a moment by both clocks.
+// mark tells the recorders of this host that the fault begins or ends, as of a moment
+// by both clocks. Where no packet of the connections is lost, that is no window in
+// which the path was cut.
 func (d *dropping) mark(what string, at time.Time, mono time.Duration) {
+	drop := what
+	if !d.method.Cuts() {
+		drop = ""
+	}
+	d.remark(what, drop, at, mono)
+}
+
+// remark is a mark that need not tell of a drop.
+func (d *dropping) remark(text, drop string, at time.Time, mono time.Duration) {
 	evidence := d.opts.evidence
 	if evidence == defaultEvidence {
 		evidence = "" // any
@@ -171,7 +207,7 @@ func (d *dropping) mark(what string, at time.Time, mono time.Duration) {
 	}
 	for _, socket := range sockets {
 		_, err := collect.Send(socket, collect.Remark{
-			Text: fmt.Sprintf("halfopen drop --method %s in %s: %s", d.opts.method, d.where, what), Drop: what, Called: at, CalledMono: mono,
+			Text: timeline.DropMark + fmt.Sprintf("--method %s in %s: %s", d.opts.method, d.where, text), Drop: drop, Called: at, CalledMono: mono,
 		})
 		if err != nil {
 			d.tell("a recorder was not told: %v", err)

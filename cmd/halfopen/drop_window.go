@@ -69,8 +69,15 @@ func (d *dropping) conclude(err error, stdout io.Writer) error {
 	for _, c := range w.Counters {
 		met += c.Packets
 	}
+	if h := w.Withheld; h != nil {
+		met += h.Acks + h.Toward + h.From
+	}
 	end, _ := w.End()
 	fmt.Fprintf(stdout, "%s to %s: %s\n%s\n", start.Format(time.RFC3339Nano), end.Format(time.RFC3339Nano), summary(w), d.file)
+	if met == 0 && w.Withheld != nil {
+		fmt.Fprintln(d.out, "nothing was met: nothing was sent through the proxy meanwhile")
+		return codeError(exitInconclusive)
+	}
 	if met == 0 {
 		fmt.Fprintln(d.out, "not one packet was met: is the port right, and does the traffic pass here (--hook, --interface, --container)?")
 		return codeError(exitInconclusive)
@@ -81,12 +88,15 @@ func (d *dropping) conclude(err error, stdout io.Writer) error {
 func summary(w fault.Window) string {
 	var parts []string
 	for _, s := range w.Steps {
-		if len(s.Rules) == 0 {
+		if len(s.Rules) == 0 || s.Name == fault.StepProxy || s.Name == fault.StepAck0 {
 			continue
 		}
 		toward, tb := w.Dropped(s.Name, fault.Toward)
 		from, fb := w.Dropped(s.Name, fault.From)
 		parts = append(parts, fmt.Sprintf("%s met %d packets (%d bytes) to the port and %d (%d bytes) from it", s.Name, toward, tb, from, fb))
+	}
+	if h := w.Withheld; h != nil && len(parts) == 0 {
+		parts = append(parts, fmt.Sprintf("the proxy withheld %d bytes to the port and %d from it, and told ACK 0 %s", h.Toward, h.From, plural(int(h.Acks), "time")))
 	}
 	return strings.Join(parts, "; ")
 }
