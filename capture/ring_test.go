@@ -153,7 +153,8 @@ func captureForEver(dir string) {
 	}
 }
 
-// A capture that is killed leaves whole blocks.
+// A capture that is killed leaves whole blocks, but for its last where the kernel ended
+// its write at a page.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	for try := range 20 {
@@ -181,10 +182,11 @@ func TestKilled(t *testing.T) {
 		cmd.Process.Kill()
 		_ = cmd.Wait()
 		n, err := readAll(file)
-		if err != nil || n == 0 {
+		short := errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !short || n == 0 {
 			t.Fatalf("%d packets, %v", n, err)
 		}
-		if try%10 == 0 {
+		if try%10 == 0 && !short {
 			if rows := tshark(t, file, "tcp.stream"); len(rows) != n {
 				t.Errorf("tshark reads %d packets of %d", len(rows), n)
 			}

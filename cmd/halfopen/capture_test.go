@@ -37,7 +37,7 @@ func TestLabCapture(t *testing.T) {
 	if began != 3 || len(files) != 1 || !strings.HasSuffix(files[0], "-capture-all.pcapng") {
 		t.Fatalf("%d captures, files %v", began, files)
 	}
-	if n := tsharkPackets(t, files[0]); n != packets || n < 50 {
+	if n := tsharkPackets(t, files[0], false); n != packets || n < 50 {
 		t.Errorf("tshark reads %d packets, the recording tells of %d", n, packets)
 	}
 	raw, err := os.ReadFile(files[0])
@@ -100,13 +100,15 @@ func captured(t *testing.T, evidence string) (began, packets int, files []string
 	return began, packets, files
 }
 
-func tsharkPackets(t *testing.T, file string) int {
+// tsharkPackets counts the packets of a file; a killed recorder's may end in the middle
+// of one, since the kernel ends its last write at a page.
+func tsharkPackets(t *testing.T, file string, killed bool) int {
 	t.Helper()
 	cmd := exec.Command("tshark", "-n", "-r", file, "-T", "fields", "-e", "frame.number")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	if err != nil {
+	if err != nil && !(killed && strings.Contains(stderr.String(), "cut short in the middle of a packet")) {
 		t.Fatalf("tshark %s: %v\n%s", file, err, &stderr)
 	}
 	return bytes.Count(out, []byte("\n"))
@@ -174,7 +176,7 @@ func TestRecordCapture(t *testing.T) {
 		t.Errorf("%d captures of %d packets, files %v", began, packets, files)
 	}
 	for _, f := range files {
-		tsharkPackets(t, f)
+		tsharkPackets(t, f, false)
 	}
 	if out, err := exec.Command(binary, "verify", evidence).CombinedOutput(); err != nil {
 		t.Errorf("verify: %v\n%s", err, out)
@@ -204,7 +206,7 @@ func TestRecordCaptureKilled(t *testing.T) {
 	}
 	cmd.Process.Kill()
 	_ = cmd.Wait()
-	if n := tsharkPackets(t, file()); n == 0 {
+	if n := tsharkPackets(t, file(), true); n == 0 {
 		t.Error("no packet in the file")
 	}
 }

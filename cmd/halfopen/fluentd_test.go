@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -136,6 +137,10 @@ func fluentd(t *testing.T, ns *netns.NS, end string) (pid int) {
 	t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGKILL)
 		cmd.Wait()
+	})
+	until(10*time.Second, func() bool { // exec has closed our pipe a moment before the arguments are there
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid))
+		return bytes.HasPrefix(args, []byte("fluentd"))
 	})
 	return cmd.Process.Pid
 }
