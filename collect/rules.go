@@ -54,15 +54,28 @@ type ruleRecord struct {
 	*Rules
 	rec    *Recorder
 	burst  burst
-	before int             // rules of before without ports
-	told   map[string]bool // elements that came
+	before int                            // rules of before without ports
+	told   map[ruleKey]map[[2]string]bool // set and element of those that came, by their rules
+	stand  int                            // how many those are
 }
 
+// ruleKey names a rule of nf_tables in its namespace.
+type ruleKey struct {
+	family, table string
+	handle        uint64
+}
+
+func keyOf(r *middlebox.Rule) ruleKey { return ruleKey{r.Family, r.Table, r.Handle} }
+
 func (s *Rules) record(rec *Recorder) *ruleRecord {
-	return &ruleRecord{Rules: s, rec: rec, burst: burst{source: nameOf(s)}, told: map[string]bool{}}
+	return &ruleRecord{Rules: s, rec: rec, burst: burst{source: nameOf(s)}, told: map[ruleKey]map[[2]string]bool{}}
 }
 
 func (w *ruleRecord) take(c middlebox.RuleChange) {
+	if c.Kind == middlebox.Destroy && c.Rule.Element == "" { // its elements with it
+		w.stand -= len(w.told[keyOf(c.Rule)])
+		delete(w.told, keyOf(c.Rule))
+	}
 	switch {
 	case c.Kind == middlebox.Watching:
 		return
@@ -93,19 +106,24 @@ const maxElements = 10_000
 // element reports whether that of a set may be recorded: there may be a hundred
 // thousand of them. The end of one that was is never left out.
 func (w *ruleRecord) element(c middlebox.RuleChange) bool {
-	r := c.Rule
-	key := fmt.Sprint(r.Family, r.Table, r.Handle, r.Set, r.Element)
-	if c.Kind == middlebox.Destroy && w.told[key] {
-		delete(w.told, key)
+	rule, e := keyOf(c.Rule), [2]string{c.Rule.Set, c.Rule.Element}
+	stood := w.told[rule][e]
+	if c.Kind == middlebox.Destroy && stood {
+		delete(w.told[rule], e)
+		w.stand--
 		return w.burst.admits(w.rec, true)
 	}
 	ok := w.burst.admits(w.rec, false)
-	if ok && c.Kind == middlebox.New {
-		if ok = len(w.told) < maxElements; !ok {
+	if ok && c.Kind == middlebox.New && !stood {
+		if w.stand >= maxElements {
 			w.burst.lost++
 			return false
 		}
-		w.told[key] = true
+		if w.told[rule] == nil {
+			w.told[rule] = map[[2]string]bool{}
+		}
+		w.told[rule][e] = true
+		w.stand++
 	}
 	return ok
 }

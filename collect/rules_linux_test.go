@@ -71,6 +71,30 @@ func TestRulesOfBlocklist(t *testing.T) {
 	}
 }
 
+// Elements go with their rule: however often one comes anew, the next one's are recorded.
+func TestRulesForgetsElements(t *testing.T) {
+	o := observe(t)
+	w := (&Rules{At: "host", Ports: flow.NewPorts(5044)}).record(o.Recorder)
+	take := func(kind middlebox.EventKind, handle int, element string) {
+		w.burst.told = 0
+		w.take(middlebox.RuleChange{Kind: kind, Rule: &middlebox.Rule{Family: "ip", Table: "x", Handle: uint64(handle), Set: "s", Element: element}})
+	}
+	const rules = maxElements + 1
+	for handle := range rules {
+		take(middlebox.New, handle, "10.1.2.3")
+		take(middlebox.Destroy, handle, "")
+	}
+	if n := len(o.all(func(k timeline.Record) bool { return k.Rule != nil && k.Rule.Change.Kind == middlebox.New })); n != rules || w.stand != 0 || len(w.told) != 0 {
+		t.Errorf("%d of %d elements are recorded, %d are taken to stand", n, rules, w.stand)
+	}
+	take(middlebox.New, 1, "10.1.2.3")
+	take(middlebox.New, 1, "10.1.2.3")
+	take(middlebox.Destroy, 1, "10.1.2.3")
+	if w.stand != 0 {
+		t.Errorf("%d stand", w.stand)
+	}
+}
+
 // What a single reading has is what stands there.
 func TestRulesOnce(t *testing.T) {
 	ns, l := inside(t)

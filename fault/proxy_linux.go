@@ -65,9 +65,12 @@ func listenBoth() (net.Listener, error) {
 		}
 		return err
 	}}
+	both.SetMultipathTCP(false) // a socket of MPTCP can't be asked where its client meant to go
 	l, err := both.Listen(context.Background(), "tcp6", "[::]:0")
 	if err != nil {
-		return net.Listen("tcp4", ":0")
+		var four net.ListenConfig
+		four.SetMultipathTCP(false)
+		return four.Listen(context.Background(), "tcp4", ":0")
 	}
 	return l, nil
 }

@@ -106,6 +106,31 @@ func TestSilentProxy(t *testing.T) {
 	}
 }
 
+// A client that would speak MPTCP passes too, by plain TCP.
+func TestProxyOfMultipath(t *testing.T) {
+	p := newPath(t)
+	f := p.open(Config{NS: p.router, Method: Silent, Ports: ports})
+	redirect(t, f)
+	p.must(p.client.Do(func() error {
+		d := net.Dialer{Timeout: 10 * time.Second}
+		d.SetMultipathTCP(true)
+		c, err := d.Dial("tcp", p.listener.Addr().String())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		p.listener.(*net.TCPListener).SetDeadline(time.Now().Add(10 * time.Second))
+		server, err := p.listener.Accept()
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		(&pair{t: t, client: c.(*net.TCPConn), server: server.(*net.TCPConn)}).echo()
+		carried(t, f, 1)
+		return nil
+	}))
+}
+
 // Nothing passes any more, and a Lumberjack client that waits is told ACK 0, never
 // in the middle of a frame. Others are told nothing.
 func TestAck0(t *testing.T) {

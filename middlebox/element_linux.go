@@ -14,7 +14,6 @@ import (
 type element struct {
 	key, end []byte        // its first and its last key; end nil: there is one
 	closes   bool          // it only says where the range before ends
-	open     bool          // where the range ends is not known
 	ends     time.Duration // how long it has left, 0: it stays
 	drops    bool          // of a verdict map
 	jump     string
@@ -122,8 +121,8 @@ func (e element) slice(at, size int) (from, to []byte) {
 }
 
 // ranged joins the elements of a set of ranges: each begins where one stands, and ends
-// before the next that closes it. Such sets have no concatenations, which tell both
-// ends by themselves.
+// before the next that closes it; without one it goes to the last key of all. Such sets
+// have no concatenations, which tell both ends by themselves.
 func ranged(list []element) (out []element) {
 	list = slices.Clone(list)
 	slices.SortStableFunc(list, func(a, b element) int {
@@ -143,7 +142,7 @@ func ranged(list []element) (out []element) {
 		case i+1 < len(list) && list[i+1].closes && bytes.Compare(e.key, list[i+1].key) < 0:
 			e.end = before(list[i+1].key)
 		default:
-			e.open = true
+			e.end = bytes.Repeat([]byte{0xff}, len(e.key))
 		}
 		out = append(out, e)
 	}

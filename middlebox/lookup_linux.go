@@ -99,7 +99,7 @@ func (r Rule) asks(ports flow.Ports) bool {
 func (r Rule) with(l lookup, e element, ports flow.Ports) Rule {
 	d := r
 	d.Set, d.Each, d.More, d.Addrs = l.set, false, r.wide, slices.Clone(r.Addrs)
-	d.Vague = len(r.lookups) > 1 || e.open
+	d.Vague = len(r.lookups) > 1
 	var words []string
 	at := 0
 	for _, p := range l.parts {

@@ -57,18 +57,24 @@ func (w *ruleWatch) reach() (changed []RuleChange) {
 // hooks are those from which a packet gets to a chain; "" is one that is not known.
 // A chain that is not among them is reached by none.
 func (w *ruleWatch) hooks() (map[chainName]map[string]bool, error) {
+	tables, err := w.tables()
+	if err != nil {
+		return nil, err
+	}
 	msgs, err := w.dump(unix.NFT_MSG_GETCHAIN)
 	if err != nil {
 		return nil, err
 	}
 	found := map[chainName]map[string]bool{}
 	var chains []chainName
+	clear(w.chains)
 	for _, m := range msgs {
-		c, hook, based, err := decodeChain(m.Data)
+		c, h, hook, based, err := decodeChain(m.Data)
 		if err != nil {
 			return nil, err
 		}
-		if chains = append(chains, c); based {
+		w.chains[h] = c.chain
+		if chains = append(chains, c); based && !tables[tableName{c.family, c.table}].dormant {
 			found[c] = map[string]bool{hook: true}
 		}
 	}
@@ -136,16 +142,18 @@ func spread(found map[chainName]map[string]bool, jumps map[chainName]map[string]
 
 // decodeChain reads the body of NFT_MSG_NEWCHAIN; based is false of a chain that
 // only others lead to.
-func decodeChain(body []byte) (c chainName, hook string, based bool, err error) {
+func decodeChain(body []byte) (c chainName, h chainHandle, hook string, based bool, err error) {
 	family, ad, err := attributes(body)
 	if err != nil {
-		return c, "", false, err
+		return c, h, "", false, err
 	}
 	c.family = family
 	for ad.Next() {
 		switch ad.Type() {
 		case unix.NFTA_CHAIN_TABLE:
 			c.table = ad.String()
+		case unix.NFTA_CHAIN_HANDLE:
+			h.handle = ad.Uint64()
 		case unix.NFTA_CHAIN_NAME:
 			c.chain = ad.String()
 		case unix.NFTA_CHAIN_HOOK:
@@ -162,7 +170,8 @@ func decodeChain(body []byte) (c chainName, hook string, based bool, err error) 
 			})
 		}
 	}
-	return c, hook, based, ad.Err()
+	h.tableName = tableName{c.family, c.table}
+	return c, h, hook, based, ad.Err()
 }
 
 // lacks is an interface that a rule asks for and that the namespace does not have.

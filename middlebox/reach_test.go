@@ -19,6 +19,7 @@ func TestRuleReach(t *testing.T) {
 	}{
 		{name: "input", add: "nft add rule inet x incoming tcp dport 5044 drop", hooks: []string{"input"}, side: "dport"},
 		{name: "forward", add: "nft add rule inet x through tcp sport 5044 drop", hooks: []string{"forward"}, side: "sport"},
+		{name: "a dormant table", before: "nft add table inet z { flags dormant ; } ; add chain inet z in { type filter hook input priority 0 ; }", add: "nft add rule inet z in tcp dport 5044 drop", side: "dport", loose: true},
 		{name: "no hook", add: "nft add rule inet x one tcp dport 5044 drop", side: "dport", loose: true},
 		{name: "jumps", before: "nft add rule inet x incoming jump two ; add rule inet x through goto two ; add rule inet x two jump one", add: "nft add rule inet x one drop", hooks: []string{"forward", "input"}},
 		{name: "a verdict map", before: "nft add rule inet x incoming ct state vmap { new : jump two }", add: "nft add rule inet x two drop", hooks: []string{"input"}},
@@ -64,6 +65,8 @@ func TestRuleReachedForAWhile(t *testing.T) {
 	}{
 		{name: "iptables-nft", before: "iptables-nft -N FOO\niptables-nft -A FOO -j DROP", jump: "iptables-nft -I OUTPUT -p tcp --dport 5044 -j FOO", back: "iptables-nft -D OUTPUT 1", by: "iptables"},
 		{name: "iptables-legacy", before: "iptables-legacy -w -N FOO\niptables-legacy -w -A FOO -j DROP", jump: "iptables-legacy -w -I OUTPUT -p tcp --dport 5044 -j FOO", back: "iptables-legacy -w -D OUTPUT 1"},
+		{name: "a dormant table", before: "nft add table inet x { flags dormant ; } ; add chain inet x out { type filter hook output priority 0 ; } ; add rule inet x out tcp dport 5044 counter drop", jump: "nft add table inet x", back: "nft add table inet x { flags dormant ; }", by: "nft"},
+		{name: "a renamed chain", before: "nft add table inet x ; add chain inet x one ; add chain inet x out { type filter hook output priority 0 ; } ; add rule inet x one tcp dport 5044 counter drop", jump: "nft rename chain inet x one two\nnft add rule inet x out jump two", back: "nft flush chain inet x out", by: "nft"},
 		{name: "an element of a map", before: "nft table inet x { map m { type inet_service : verdict ; } ; chain foo { counter drop ; } ; chain out { type filter hook output priority 0 ; tcp dport vmap @m ; } ; }",
 			jump: "nft add element inet x m { 5044 : goto foo }", back: "nft delete element inet x m { 5044 : goto foo }", by: "nft"},
 	} {
@@ -82,7 +85,9 @@ func TestRuleReachedForAWhile(t *testing.T) {
 				command string
 				loose   bool
 			}{{tt.jump, false}, {tt.back, true}} {
-				inside(t, ns, step.command)
+				for c := range strings.Lines(step.command) {
+					inside(t, ns, c)
+				}
 				if c = changed(next); c.Kind != Update || c.Rule.Loose != step.loose || !strings.HasPrefix(c.By, tt.by) || (c.By == "") != (tt.by == "") || c.Rule.Packets == nil {
 					t.Errorf("%s: %+v, rule %+v", step.command, c, c.Rule)
 				}

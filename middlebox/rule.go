@@ -35,7 +35,8 @@ type Rule struct {
 	// Hooks are those by which a packet gets to its chain: prerouting, input, forward,
 	// output, postrouting, ingress. Empty: not known.
 	Hooks []string `json:"hooks,omitempty"`
-	// Loose tells that no hook leads to its chain: no packet meets it.
+	// Loose tells that no hook leads to its chain, or that its table is dormant: no packet
+	// meets it.
 	Loose bool `json:"loose,omitempty"`
 	// Absent is an interface that it asks for and that there was not when it came.
 	Absent string `json:"absent,omitempty"`

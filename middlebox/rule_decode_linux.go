@@ -98,7 +98,7 @@ func decodePolicy(body []byte) (r Rule, ok bool, err error) {
 	if err := ad.Err(); err != nil {
 		return Rule{}, false, fmt.Errorf("decode nf_tables chain %q: %w", body, err)
 	}
-	if _, hook, _, err := decodeChain(body); err == nil && hook != "" {
+	if _, _, hook, _, err := decodeChain(body); err == nil && hook != "" {
 		r.Hooks = []string{hook}
 	}
 	r.Text = "policy accept"

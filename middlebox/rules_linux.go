@@ -85,7 +85,8 @@ type ruleWatch struct {
 	ports     flow.Ports
 	known     map[ruleName]Rule
 	policies  map[chainName]Rule
-	owned     map[tableName]bool
+	owned     map[tableName]tableState
+	chains    map[chainHandle]string
 	placed    map[ruleName]bool   // their hooks were looked for
 	counting  map[ruleName]uint64 // rules that came meanwhile, and what they had counted then
 	sets      map[setName]contents
@@ -94,6 +95,7 @@ type ruleWatch struct {
 	legacy    *legacyTables
 	pending   []RuleChange    // of the transaction whose end has not been told yet
 	elemental []elementChange // also of it
+	tabled    bool            // also of it: a table came or went, fell asleep or woke
 	heard     time.Time       // when the kernel's messages were last read
 	looked    time.Time       // when owned tables were last looked for
 	telling   time.Duration   // CPU time, of the last look
@@ -111,7 +113,7 @@ func openRules(ns *netns.NS, ports flow.Ports, fn func(RuleChange)) (*ruleWatch,
 	}
 	w := &ruleWatch{
 		ns: ns, ask: ask, ports: ports, legacy: legacy,
-		known: map[ruleName]Rule{}, policies: map[chainName]Rule{}, owned: map[tableName]bool{}, placed: map[ruleName]bool{},
+		known: map[ruleName]Rule{}, policies: map[chainName]Rule{}, owned: map[tableName]tableState{}, placed: map[ruleName]bool{}, chains: map[chainHandle]string{},
 		counting: map[ruleName]uint64{}, sets: map[setName]contents{}, held: map[ruleName]map[string]heldElement{},
 	}
 	w.fn = func(c RuleChange) {

@@ -196,7 +196,7 @@ func FuzzRule(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, _ = decodeRule(b)
 		_, _, _ = decodePolicy(b)
-		_, _, _, _ = decodeChain(b)
+		_, _, _, _, _ = decodeChain(b)
 		_, _, _ = decodeTable(b)
 		_, _, _ = decodeSet(b)
 		_, _, _ = decodeGeneration(b)

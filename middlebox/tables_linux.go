@@ -9,52 +9,64 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Attribute and flag of a table that goes with the socket of its owner (Linux 5.12),
-// include/uapi/linux/netfilter/nf_tables.h.
+// Attributes of a table, and the flags of one whose chains are off their hooks and of one
+// that goes with the socket of its owner (Linux 5.12), include/uapi/linux/netfilter/nf_tables.h.
 const (
-	nftaTableOwner = 7
-	nftTableFOwner = 2
+	nftaTableHandle  = 4
+	nftaTableOwner   = 7
+	nftTableFDormant = 1
+	nftTableFOwner   = 2
 )
 
 // tableName names a table in its namespace.
 type tableName struct{ family, table string }
 
+// tableState is what is known of a table.
+type tableState struct {
+	handle  uint64 // another one of the same name has another
+	owned   bool
+	dormant bool
+}
+
 // decodeTable reads the body of NFT_MSG_NEWTABLE.
-func decodeTable(body []byte) (name tableName, owned bool, err error) {
+func decodeTable(body []byte) (name tableName, t tableState, err error) {
 	family, ad, err := attributes(body)
 	if err != nil {
-		return name, false, err
+		return name, t, err
 	}
 	name.family = family
 	for ad.Next() {
 		switch ad.Type() {
 		case unix.NFTA_TABLE_NAME:
 			name.table = ad.String()
+		case nftaTableHandle:
+			t.handle = ad.Uint64()
 		case nftaTableOwner:
-			owned = true
+			t.owned = true
 		case unix.NFTA_TABLE_FLAGS:
-			owned = owned || ad.Uint32()&nftTableFOwner != 0
+			flags := ad.Uint32()
+			t.owned, t.dormant = t.owned || flags&nftTableFOwner != 0, flags&nftTableFDormant != 0
 		}
 	}
 	if err := ad.Err(); err != nil {
-		return name, false, fmt.Errorf("decode nf_tables table %q: %w", body, err)
+		return name, t, fmt.Errorf("decode nf_tables table %q: %w", body, err)
 	}
-	return name, owned, nil
+	return name, t, nil
 }
 
-// tables are those that there are, and whether they have an owner.
-func (w *ruleWatch) tables() (map[tableName]bool, error) {
+// tables are those that there are.
+func (w *ruleWatch) tables() (map[tableName]tableState, error) {
 	msgs, err := w.dump(unix.NFT_MSG_GETTABLE)
 	if err != nil {
 		return nil, fmt.Errorf("list tables: %w", err)
 	}
-	list := map[tableName]bool{}
+	list := map[tableName]tableState{}
 	for _, m := range msgs {
-		name, owned, err := decodeTable(m.Data)
+		name, t, err := decodeTable(m.Data)
 		if err != nil {
 			return nil, err
 		}
-		list[name] = owned
+		list[name] = t
 	}
 	return list, nil
 }
@@ -65,7 +77,7 @@ func (w *ruleWatch) listOwned() error {
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(tables, func(_ tableName, owned bool) bool { return !owned })
+	maps.DeleteFunc(tables, func(_ tableName, t tableState) bool { return !t.owned })
 	w.owned, w.looked = tables, time.Now()
 	return nil
 }
@@ -86,26 +98,47 @@ func (w *ruleWatch) orphaned(conn *netlink.Conn) error {
 		w.looked = before
 		return nil
 	}
-	within := now.Sub(before)
-	for name := range w.owned {
-		if _, ok := there[name]; ok {
-			continue
-		}
-		delete(w.owned, name)
-		for _, r := range w.known {
-			if r.Family == name.family && r.Table == name.table {
-				w.gone(r)
-				w.fn(RuleChange{Kind: Destroy, Time: now, Within: within, Rule: &r})
-			}
-		}
-		for chain, r := range w.policies {
-			if chain.family == name.family && chain.table == name.table {
-				delete(w.policies, chain)
-				w.fn(RuleChange{Kind: Destroy, Time: now, Within: within, Rule: &r})
-			}
+	for name, old := range w.owned {
+		if t, ok := there[name]; !ok || t.handle != old.handle {
+			w.vanished(name, now, now.Sub(before))
 		}
 	}
 	return nil
+}
+
+// tableChanged takes a notice of a table: of one that came in the place of an owned one
+// it tells that this went.
+func (w *ruleWatch) tableChanged(came bool, body []byte) error {
+	name, t, err := decodeTable(body)
+	if err != nil {
+		return err
+	}
+	if old, ok := w.owned[name]; ok && came && old.handle != t.handle {
+		now := time.Now()
+		w.vanished(name, now, now.Sub(w.looked))
+	}
+	if delete(w.owned, name); came && t.owned {
+		w.owned[name] = t
+	}
+	return nil
+}
+
+// vanished tells of the end of what a table held.
+func (w *ruleWatch) vanished(name tableName, now time.Time, within time.Duration) {
+	delete(w.owned, name)
+	maps.DeleteFunc(w.sets, func(s setName, _ contents) bool { return s.family == name.family && s.table == name.table })
+	for _, r := range w.known {
+		if r.Family == name.family && r.Table == name.table {
+			w.gone(r)
+			w.fn(RuleChange{Kind: Destroy, Time: now, Within: within, Rule: &r})
+		}
+	}
+	for chain, r := range w.policies {
+		if chain.family == name.family && chain.table == name.table {
+			delete(w.policies, chain)
+			w.fn(RuleChange{Kind: Destroy, Time: now, Within: within, Rule: &r})
+		}
+	}
 }
 
 // gone forgets a rule.

@@ -17,13 +17,8 @@ func (w *ruleWatch) message(m netlink.Message) error {
 	now := time.Now()
 	switch m.Header.Type & 0xff {
 	case unix.NFT_MSG_NEWTABLE, unix.NFT_MSG_DELTABLE:
-		name, owned, err := decodeTable(m.Data)
-		if err != nil {
-			return err
-		}
-		if delete(w.owned, name); owned && m.Header.Type&0xff == unix.NFT_MSG_NEWTABLE {
-			w.owned[name] = true
-		}
+		w.tabled = true
+		return w.tableChanged(m.Header.Type&0xff == unix.NFT_MSG_NEWTABLE, m.Data)
 	case unix.NFT_MSG_NEWRULE:
 		r, err := decodeRule(m.Data)
 		if err != nil {
@@ -43,6 +38,11 @@ func (w *ruleWatch) message(m netlink.Message) error {
 		}
 		w.pending = append(w.pending, RuleChange{Kind: Destroy, Time: now, Rule: &r})
 	case unix.NFT_MSG_NEWCHAIN:
+		c, h, _, _, err := decodeChain(m.Data)
+		if err != nil {
+			return err
+		}
+		w.called(h, c)
 		r, ok, err := decodePolicy(m.Data)
 		if err != nil {
 			return err
@@ -52,10 +52,11 @@ func (w *ruleWatch) message(m netlink.Message) error {
 			w.pending = append(w.pending, RuleChange{Kind: Update, Time: now, Rule: &r})
 		}
 	case unix.NFT_MSG_DELCHAIN:
-		c, _, _, err := decodeChain(m.Data)
+		c, h, _, _, err := decodeChain(m.Data)
 		if err != nil {
 			return err
 		}
+		delete(w.chains, h)
 		if r, ok := w.policies[c]; ok {
 			delete(w.policies, c)
 			w.pending = append(w.pending, RuleChange{Kind: Destroy, Time: now, Rule: &r})
@@ -88,9 +89,10 @@ func (w *ruleWatch) commit(by string, pid uint32) {
 	jumps := func(c elementChange) bool {
 		return slices.ContainsFunc(c.list, func(e element) bool { return e.jump != "" })
 	}
-	if slices.ContainsFunc(w.pending, leads) || slices.ContainsFunc(w.elemental, jumps) {
+	if w.tabled || slices.ContainsFunc(w.pending, leads) || slices.ContainsFunc(w.elemental, jumps) {
 		w.pending = append(w.pending, w.reach()...)
 	}
+	w.tabled = false
 	changes := w.changedElements()
 	for _, c := range w.pending {
 		r, ok := w.known[nameOf(*c.Rule)]

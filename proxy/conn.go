@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -26,7 +27,8 @@ type conn struct {
 // way.
 const buffer = 16 << 10
 
-// passToward passes on what the client sends.
+// passToward passes on what the client sends. Who is reset resets the other end: what
+// was cut short must not look like the whole.
 func (c *conn) passToward(ctx context.Context, server *net.TCPConn) {
 	buf := make([]byte, buffer)
 	for {
@@ -45,11 +47,15 @@ func (c *conn) passToward(ctx context.Context, server *net.TCPConn) {
 				err = werr
 			}
 		}
-		if ctx.Err() != nil { // it is reset
+		switch {
+		case err == nil:
+		case ctx.Err() != nil: // it is reset
 			return
-		}
-		if err != nil {
+		case err == io.EOF:
 			server.CloseWrite() // the other way may go on
+			return
+		default:
+			reset(server)
 			return
 		}
 	}
@@ -65,8 +71,12 @@ func (c *conn) passBack(ctx context.Context, server *net.TCPConn) {
 			err = werr
 		}
 		if err != nil {
-			if !c.proxy.holding.Load() && ctx.Err() == nil {
+			switch {
+			case c.proxy.holding.Load() || ctx.Err() != nil:
+			case err == io.EOF:
 				c.client.CloseWrite()
+			default:
+				reset(c.client)
 			}
 			return
 		}
@@ -154,9 +164,12 @@ func (p *Proxy) keepWaiting(ctx context.Context) {
 	}
 }
 
-// ack0 tells the client to go on waiting, between two frames.
+// ack0 tells the client to go on waiting, between two frames. One that does not take
+// what is being passed back to it is left alone: others wait, too.
 func (c *conn) ack0() {
-	c.writing.Lock()
+	if !c.writing.TryLock() {
+		return
+	}
 	defer c.writing.Unlock()
 	if !c.waiting.Load() || !c.lumberjack() || c.missing() != 0 {
 		return

@@ -15,7 +15,8 @@ import (
 const originalDst = 80
 
 // Original is where a connection that was redirected here was to go, as conntrack
-// knows it. Of one that was not redirected it is the address it came to.
+// knows it. Of one that was not redirected it is the address it came to. It is an error
+// where conntrack does not know the connection, or its socket is one of MPTCP.
 func Original(c *net.TCPConn) (to netip.AddrPort, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -6,11 +6,15 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 )
 
 // Proxy passes on what clients send and are sent, until it is told to hold.
@@ -28,8 +32,12 @@ type Proxy struct {
 	conns map[*conn]struct{}
 }
 
-// most is how many connections are passed on at once; others wait to be accepted.
-const most = 256
+// most is how many connections are passed on at once, at 32 KiB each; others wait to be
+// accepted.
+const most = 2048
+
+// retryAccept is how soon a client is accepted after descriptors or memory were short.
+const retryAccept = 50 * time.Millisecond
 
 // Serve accepts clients until ctx ends. Connections that are open then are reset.
 func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
@@ -47,10 +55,17 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 			return nil
 		}
 		client, err := l.Accept()
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				client.Close()
+			}
 			return nil
-		}
-		if err != nil {
+		case short(err): // others are carried on, and may end
+			<-room
+			time.Sleep(retryAccept)
+			continue
+		case err != nil:
 			return fmt.Errorf("accept a client: %w", err)
 		}
 		all.Go(func() {
@@ -58,6 +73,11 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 			p.carry(life, &conn{proxy: p, client: client.(*net.TCPConn)})
 		})
 	}
+}
+
+// short are the errors of accept(2) that pass by themselves.
+func short(err error) bool {
+	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // carry passes one connection on. Its log is told in words of its own: those of an

@@ -144,3 +144,113 @@ func TestHoldHidesTheEnd(t *testing.T) {
 		t.Errorf("%d, %v; want the end", n, err)
 	}
 }
+
+// A client that takes nothing does not keep the others from being told to wait.
+func TestStuckClient(t *testing.T) {
+	b := newBed(t)
+	stuck, server := b.dial()
+	b.pass(stuck, server, "x")
+	server.SetWriteDeadline(time.Now().Add(time.Second))
+	for {
+		if _, err := server.Write(make([]byte, 1<<20)); errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.proxy.Hold()
+	waits, _ := b.dial()
+	if _, err := waits.Write([]byte("2W\x00\x00\x00\x01")); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(ackOf0))
+	if _, err := io.ReadFull(waits, got); err != nil || string(got) != string(ackOf0) {
+		t.Errorf("%q, %v; want ACK 0", got, err)
+	}
+}
+
+// A reset passes through as one: the end of a stream would say that it is whole.
+func TestResetPasses(t *testing.T) {
+	b := newBed(t)
+	for name, way := range map[string]func(client, server net.Conn) (gone, told net.Conn){
+		"client": func(client, server net.Conn) (net.Conn, net.Conn) { return client, server },
+		"server": func(client, server net.Conn) (net.Conn, net.Conn) { return server, client },
+	} {
+		client, server := b.dial()
+		b.pass(client, server, "question")
+		b.pass(server, client, "half an ans")
+		gone, told := way(client, server)
+		reset(gone.(*net.TCPConn))
+		if _, err := told.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("after a reset of the %s: %v, want ECONNRESET", name, err)
+		}
+	}
+}
+
+// However busy the port is, every connection is passed on.
+func TestMany(t *testing.T) {
+	b := newBed(t)
+	for range 500 {
+		client, server := b.dial()
+		b.pass(client, server, "x")
+	}
+}
+
+// failing tells of the errors of a listener.
+type failing struct {
+	net.Listener
+	with chan error
+}
+
+func (l failing) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		select {
+		case l.with <- err:
+		default:
+		}
+	}
+	return c, err
+}
+
+// A lack of descriptors passes; who came meanwhile is served then.
+func TestShortOfDescriptors(t *testing.T) {
+	b := newBed(t)
+	real, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := failing{real, make(chan error, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.proxy.Serve(ctx, l) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	none := net.Dialer{Control: func(_, _ string, _ syscall.RawConn) error {
+		return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 0, Max: was.Max})
+	}}
+	client, err := none.Dial("tcp", real.Addr().String())
+	failed := <-l.with
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil || !errors.Is(failed, syscall.EMFILE) {
+		t.Fatalf("%v, accept: %v", err, failed)
+	}
+	defer client.Close()
+	server, err := b.server.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	server.SetDeadline(time.Now().Add(20 * time.Second))
+	b.pass(client, server, "x")
+}

@@ -68,12 +68,13 @@ func (s *standing) follows(old *standing) bool {
 // ruled tells of the rules that made the window, and of others that may drop packets
 // of the watched ports.
 func (j *judge) ruled() {
-	unmet, list := 0, j.standings()
+	unmet, met, list := 0, 0, j.standings()
+	var more []uint64 // records of those that met it, beyond maxTold
 	for _, s := range list {
 		if s.part || ours(s.rule) && j.announced() {
 			continue // which the fault's own records or marks tell, or another's words
 		}
-		_, met := s.met(j.run)
+		_, meets := s.met(j.run)
 		text := fmt.Sprintf("%s; added at %s%s", s, j.clock(s.came.at), within(s.came.at-s.came.from))
 		records := []uint64{s.came.n}
 		if s.went.n != 0 {
@@ -93,7 +94,11 @@ func (j *judge) ruled() {
 			text += "; it does not count, so it may have dropped packets of the connection"
 		}
 		switch {
-		case met:
+		case meets && met >= maxTold:
+			more = append(more, records...)
+			met++
+		case meets:
+			met++
 			if !counts && (j.cut == nil || j.cut.known == byRules) {
 				j.v.Confidence = Low
 			}
@@ -107,13 +112,16 @@ func (j *judge) ruled() {
 			if s.rule.Vague {
 				text += "; whether the element matches what the connection sends can't be told"
 			}
-			if unmet++; unmet <= maxUnmet {
+			if unmet++; unmet <= maxTold {
 				j.warnf("a rule that may drop packets of the watched ports is not known to have met the connection: %s", text)
 			}
 		}
 	}
-	if unmet > maxUnmet {
-		j.warnf("%s more of that kind came or went", count(unmet-maxUnmet, "rule"))
+	if met > maxTold {
+		j.find("packet filter", fmt.Sprintf("%s more of that kind met the connection", count(met-maxTold, "rule")), more...)
+	}
+	if unmet > maxTold {
+		j.warnf("%s more of that kind came or went", count(unmet-maxTold, "rule"))
 	}
 	j.ruledBefore()
 	j.unruled()
@@ -141,8 +149,9 @@ func (j *judge) unruled() {
 	}
 }
 
-// maxUnmet is how many rules that met nothing are told one by one.
-const maxUnmet = 5
+// maxTold is how many rules that met the connection, and how many that did not, are told
+// one by one.
+const maxTold = 5
 
 // ruledBefore tells of the dropping rules that name a watched port, or have an address of
 // the connections in their set, and stood when the recording began, or in snapshots: they are no

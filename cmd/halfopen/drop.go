@@ -51,7 +51,9 @@ Methods d and f-ack0 begin with a step of their own: new connections to the port
 redirected to a proxy of this process, which passes everything on. Connections of before go
 on as they are: restart the shipper, or wait until it connects anew. Once a connection has
 carried data both ways (within 5m) it is broken. In the end those of the proxy are reset, and
-shippers connect anew. With TLS no ACK can be told: f-ack0 is silent then.
+shippers connect anew. With TLS no ACK can be told: f-ack0 is silent then. A port that this
+host translates in prerouting (DNAT, firewalld's forward-port) can't be passed on: the proxy's
+own connections do not go through there.
 
 Hooks, and who hears of a drop:
 

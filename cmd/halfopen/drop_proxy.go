@@ -17,11 +17,12 @@ const baseline = 3 * time.Second
 
 // checkProxy says which options have no meaning for a method with a proxy.
 func (o *dropOptions) checkProxy(m fault.Method) error {
-	for option, given := range map[string]bool{
-		"--hook": o.hook != "", "--direction": o.ways != "", "--interface": o.iface != "", "--loss": o.loss != 0, "--flow": o.flow.given,
-	} {
-		if given {
-			return usage("method %s leads all new connections to a port through a proxy, as a whole: %s has no meaning for it", m.Name, option)
+	for _, option := range []struct {
+		name  string
+		given bool
+	}{{"--hook", o.hook != ""}, {"--direction", o.ways != ""}, {"--interface", o.iface != ""}, {"--loss", o.loss != 0}, {"--flow", o.flow.given}} {
+		if option.given {
+			return usage("method %s leads all new connections to a port through a proxy, as a whole: %s has no meaning for it", m.Name, option.name)
 		}
 	}
 	if o.everything() {

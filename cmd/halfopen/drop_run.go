@@ -143,6 +143,7 @@ func (d *dropping) wait(ctx context.Context, lasts time.Duration, enough func() 
 	count, tell := time.NewTicker(countEvery), time.NewTicker(tellEvery)
 	defer count.Stop()
 	defer tell.Stop()
+	told := ""
 	if err := d.write(); err != nil { // after a crash the file still says what was done
 		return err
 	}
@@ -160,7 +161,10 @@ func (d *dropping) wait(ctx context.Context, lasts time.Duration, enough func() 
 				return nil
 			}
 		case <-tell.C:
-			d.tell("%s", d.counts())
+			if now := d.counts(); now != told {
+				told = now
+				d.tell("%s", now)
+			}
 			if err := d.write(); err != nil {
 				return err
 			}

@@ -44,12 +44,11 @@ func (d *dropping) write() error {
 	if err != nil {
 		return err
 	}
-	tmp := d.file + timeline.Partial
-	if err = os.WriteFile(tmp, text, 0o640); err == nil {
-		err = os.Rename(tmp, d.file)
-	}
+	err = timeline.WriteWhole(d.file, func(to io.Writer) error {
+		_, err := to.Write(text)
+		return err
+	})
 	if err != nil {
-		os.Remove(tmp)
 		return fmt.Errorf("write drop window: %w", err)
 	}
 	return nil
