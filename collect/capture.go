@@ -189,12 +189,14 @@ func (w *capturing) take(p capture.Packet) {
 	w.To.lose(w.rec, w.To.ring.Write(w.At, p))
 }
 
-// When what had come by the end is taken: no packet comes for a while, or on a link
-// where they never stop, so much time is over.
+// When what had come by the end is taken: no packet comes for a while, or one that is
+// younger. On a host that is starved so much time is over first.
 const (
 	drainFor  = 10 * time.Millisecond
-	drainMost = 500 * time.Millisecond
+	drainMost = 3 * time.Second
 )
+
+var errLeft = fmt.Errorf("packets were left unread: more had come by the end than could be taken in %s", drainMost)
 
 // drain takes what the kernel kept.
 func (w *capturing) drain() error {
@@ -205,10 +207,12 @@ func (w *capturing) drain() error {
 			return nil
 		case err != nil:
 			return err
+		case p.Time.After(end):
+			return nil
 		}
 		w.take(p)
 	}
-	return nil
+	return errLeft
 }
 
 // due records what there is to tell of connections.

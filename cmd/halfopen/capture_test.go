@@ -54,7 +54,7 @@ func TestLabCapture(t *testing.T) {
 // nothing of: its socket lives on, and that is told.
 func TestResetByARuleOfTheReceiversHost(t *testing.T) {
 	t.Parallel()
-	r := startLab(t, "--method", "none", "--capture", "--warm-up", "2s", "--watch-for", "14s")
+	r := startLab(t, "--method", "none", "--capture", "--warm-up", "2s", "--watch-for", "20s")
 	r.await("ESTABLISHED")
 	out, err := exec.Command(binary, "drop", "--pid", strconv.Itoa(r.pid("lab-receiver")), "--port", "5044", "--method", "f-rst", "--hook", "local",
 		"--for", "1s", "--yes-i-mean-it", "--evidence", filepath.Join(t.TempDir(), "evidence")).CombinedOutput()

@@ -110,7 +110,7 @@ func TestDropBesideFirewalld(t *testing.T) {
 			p := newBedPair(t)
 			g := newGuarded(p, backend, p.bed.Router, p.bed.Shipper, lab.RouterAddr, others...)
 
-			d := startDrop(t, p.bed.Router, "--method", "c", "--for", "3s", "--hold", "1h")
+			d := startDrop(t, p.bed.Router, "--method", "c", "--for", "8s", "--hold", "1h")
 			d.await("step drop")
 			g.cmd("--reload")
 			g.cut("reloaded", p.client, p.server)

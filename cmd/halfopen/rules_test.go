@@ -17,6 +17,7 @@ import (
 	"halfopen/lab"
 	"halfopen/middlebox"
 	"halfopen/netns"
+	"halfopen/report"
 	"halfopen/sockstate"
 	"halfopen/timeline"
 	"halfopen/verdict"
@@ -109,17 +110,21 @@ func (h *byHand) record(args ...string) {
 // await polls the recording under way.
 func (h *byHand) await(what string, done func(*timeline.Recording) bool) {
 	h.t.Helper()
+	var rec *timeline.Recording
 	ok := false
 	until(40*time.Second, func() bool {
 		path, err := timeline.Find(h.evidence)
 		if err != nil {
 			return false
 		}
-		rec, err := timeline.Load(path)
+		rec, err = timeline.Load(path)
 		ok = err == nil && done(rec)
 		return ok
 	})
 	if !ok {
+		if rec != nil {
+			h.t.Logf("%s", report.Text(verdict.Judge(rec, verdict.Defaults())))
+		}
 		h.t.Fatalf("waited in vain for %s", what)
 	}
 }
