@@ -157,15 +157,30 @@ func TestFollowerAmongEnds(t *testing.T) {
 // await polls until a condition holds.
 func await(t *testing.T, holds func() bool) {
 	t.Helper()
+	if !comes(holds) {
+		t.Fatal("waited in vain")
+	}
+}
+
+// comes polls a condition, and reports whether it came to hold.
+func comes(holds func() bool) bool {
 	tick, late := time.NewTicker(5*time.Millisecond), time.After(20*time.Second)
 	defer tick.Stop()
 	for !holds() {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatal("waited in vain")
+			return false
 		}
 	}
+	return true
+}
+
+// awaitStamps returns when files are stamped as so much younger that a recording which
+// begins now tells them from those that were there.
+func awaitStamps(t *testing.T) {
+	began := time.Now()
+	await(t, func() bool { return time.Since(began) >= 3*stampTick })
 }
 
 // A reading changes nothing of the one before it, and an idle one takes no memory.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"halfopen/flow"
 	"halfopen/timeline"
@@ -90,10 +89,8 @@ func (p *program) copied() string {
 
 func (p *program) await(what string, is func() bool) {
 	p.t.Helper()
-	for began := time.Now(); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > 20*time.Second {
-			p.t.Fatalf("waited for %s in vain", what)
-		}
+	if !comes(is) {
+		p.t.Fatalf("waited for %s in vain", what)
 	}
 }
 
@@ -119,7 +116,7 @@ func TestLogOfEachLife(t *testing.T) {
 	first, second, old := dir+"/1/log", dir+"/2/log", dir+"/old/log"
 	appendTo(t, first, "before the recording\n")
 	appendTo(t, old, "long before the recording\n")
-	time.Sleep(3 * stampTick) // by the clock that stamps files, too
+	awaitStamps(t)
 	p := followed(t)
 	p.live(1, first)
 	appendTo(t, first, "one\n")

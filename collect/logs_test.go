@@ -97,10 +97,8 @@ func (l *logged) copied() string {
 
 func (l *logged) await(what string, is func() bool) {
 	l.t.Helper()
-	for began := time.Now(); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > 20*time.Second {
-			l.t.Fatalf("waited for %s in vain; failures %+v", what, l.failures())
-		}
+	if !comes(is) {
+		l.t.Fatalf("waited for %s in vain; failures %+v", what, l.failures())
 	}
 }
 
@@ -232,7 +230,7 @@ func TestLogsPast(t *testing.T) {
 				return time.Now().Add(off).UTC().Format("2006-01-02T15:04:05.000Z") + "\tINFO\t"
 			}
 			appendTo(t, log, established(1)+at(-time.Minute)+established(2))
-			time.Sleep(3 * stampTick) // by the clock that stamps files, too
+			awaitStamps(t)
 			l := follow(t, &Logs{Name: "filebeat", Path: filepath.Join(dir, pattern), From: logtail.FromBeginning}, nil)
 			l.await("the old events", func() bool { return len(l.events()) == 2 })
 			appendTo(t, log, established(3)+at(time.Second)+established(4))

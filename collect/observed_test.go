@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"halfopen/flow"
 	"halfopen/timeline"
@@ -65,10 +64,9 @@ func (o *observed) all(is func(timeline.Record) bool) (found []timeline.Record) 
 // await waits for the n-th record of a kind.
 func (o *observed) await(what string, n int, is func(timeline.Record) bool) timeline.Record {
 	o.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if found := o.all(is); len(found) >= n {
-			return found[n-1]
-		}
+	var found []timeline.Record
+	if comes(func() bool { found = o.all(is); return len(found) >= n }) {
+		return found[n-1]
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -76,6 +76,13 @@ func decodeLegacy(f legacyFamily, table string, blob []byte, hooks map[uint32]st
 		r.Text, r.Side = strings.Join(x.words, " "), x.side(r)
 		rules, at = append(rules, r), at+next
 	}
+	leadLegacy(rules, chains, leads, found)
+	return rules, nil
+}
+
+// leadLegacy names the chains that rules jump to, which begin at chains, and notes at
+// each rule by which hooks packets get there: found has those of the hooked chains.
+func leadLegacy(rules []Rule, chains map[int]string, leads map[int]int, found map[chainName]map[string]bool) {
 	jumps := map[chainName]map[string]bool{}
 	for i, to := range leads {
 		if chains[to] == "" {
@@ -96,7 +103,6 @@ func decodeLegacy(f legacyFamily, table string, blob []byte, hooks map[uint32]st
 		r.Hooks = reached[r.Chain]
 		r.Loose = r.Hooks == nil
 	}
-	return rules, nil
 }
 
 // aChain stands for one whose name is not known yet.

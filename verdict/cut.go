@@ -89,7 +89,7 @@ func (r *run) markedCut() (c *cut) {
 // it: a killed drop sends no mark, and the kernel removes its table.
 func (r *run) endWithRules(c *cut) {
 	var last *standing
-	for _, s := range r.standings() {
+	for _, s := range r.ruling {
 		switch {
 		case !ours(s.rule):
 		case s.went.n == 0:

@@ -22,7 +22,7 @@ func (r *run) ruledCut() (best *cut) {
 			best = c
 		}
 	}
-	for _, s := range r.standings() {
+	for _, s := range r.ruling {
 		if s.went.n == 0 {
 			if slices.ContainsFunc(made, s.follows) && !r.progressed(c.start, r.last.Mono) {
 				return nil // it has not ended
@@ -30,7 +30,7 @@ func (r *run) ruledCut() (best *cut) {
 			continue
 		}
 		again := slices.ContainsFunc(made, s.follows) && !r.progressed(c.start, s.went.from)
-		_, met := s.met(r)
+		met := s.met(r)
 		if met && !again && c != nil && s.came.from > c.end && r.progressed(c.end, s.came.from) {
 			keep()
 			c, made = nil, nil
@@ -68,13 +68,13 @@ func (s *standing) follows(old *standing) bool {
 // ruled tells of the rules that made the window, and of others that may drop packets
 // of the watched ports.
 func (j *judge) ruled() {
-	unmet, met, list := 0, 0, j.standings()
+	unmet, met := 0, 0
 	var more []uint64 // records of those that met it, beyond maxTold
-	for _, s := range list {
+	for _, s := range j.ruling {
 		if s.part || ours(s.rule) && j.announced() {
 			continue // which the fault's own records or marks tell, or another's words
 		}
-		_, meets := s.met(j.run)
+		meets := s.met(j.run)
 		text := fmt.Sprintf("%s; added at %s%s", s, j.clock(s.came.at), within(s.came.at-s.came.from))
 		records := []uint64{s.came.n}
 		if s.went.n != 0 {
@@ -106,7 +106,7 @@ func (j *judge) ruled() {
 			if j.v.Window == nil && j.v.Verdict == Stalled {
 				j.v.Window = &Window{Start: j.wall(s.came.at), StartWithin: s.came.at - s.came.from, Known: byRules, Rules: []string{s.String()}}
 			}
-		case slices.ContainsFunc(list, func(old *standing) bool { _, met := old.met(j.run); return met && s.follows(old) }): // told with it
+		case slices.ContainsFunc(j.ruling, func(old *standing) bool { return s.follows(old) && old.met(j.run) }): // told with it
 		case s.rule.Vague && j.v.Verdict == NotStalled: // which sets of other things have all the time
 		case (j.cut == nil || j.cut.known != byFault) && (n > 0 || len(s.rule.Ports) > 0 || s.rule.Element != ""):
 			if s.rule.Vague {
@@ -140,7 +140,7 @@ func (j *judge) unruled() {
 	if w := j.v.Window; len(j.unwatched) == 0 || w != nil && w.Known != byAcks {
 		return
 	}
-	_, lost := j.losses(j.first.Mono, j.last.Mono)
+	lost := j.lost(j.first.Mono, j.last.Mono)
 	if j.v.Verdict == NotStalled && (!lost || longest(j.progresses()) <= j.th.Fresh) {
 		return
 	}

@@ -41,6 +41,8 @@ type run struct {
 	unwatched []reading[*timeline.Mark]
 	links     []reading[*timeline.Link] // as rules
 
+	ruling []*standing // rules that came meanwhile
+
 	series series // of snapshots
 
 	cut  *cut
@@ -130,6 +132,7 @@ func read(rec *timeline.Recording, shipper string) *run {
 			r.far = append(r.far, s.conns...)
 		}
 	}
+	r.ruling = r.standings()
 	r.cut = r.findCut()
 	return r
 }

@@ -189,30 +189,22 @@ func (s *standing) String() string {
 // met reports whether the rule is known to drop what the shipper sends or is sent: a
 // connection lost packets while it stood, nothing was acknowledged meanwhile, and its
 // counter, where it has one, does not say otherwise.
-func (s *standing) met(r *run) (records []uint64, ok bool) {
+func (s *standing) met(r *run) bool {
 	if n, counts := s.packets(); counts && n == 0 || s.rule.Vague {
-		return nil, false
+		return false
 	}
 	from, to := s.came.at, r.last.Mono
 	if s.went.n != 0 {
 		to = s.went.from
 	}
-	if r.progressed(from, to) {
-		return nil, false
-	}
-	return r.losses(from, to)
+	return !r.progressed(from, to) && r.lost(from, to)
 }
 
-// losses reports whether a connection lost packets between two times.
-func (r *run) losses(from, to time.Duration) (records []uint64, ok bool) {
-	for _, c := range r.conns {
-		for _, k := range c.seen {
-			if k.at >= from && k.since <= to && losing(k.sock) {
-				return []uint64{k.n}, true
-			}
-		}
-	}
-	return nil, false
+// lost reports whether a connection lost packets between two times.
+func (r *run) lost(from, to time.Duration) bool {
+	return slices.ContainsFunc(r.conns, func(c *conn) bool {
+		return slices.ContainsFunc(c.seen, func(k sighting) bool { return k.at >= from && k.since <= to && losing(k.sock) })
+	})
 }
 
 // progressed reports whether acks moved while the path was shut, and not because

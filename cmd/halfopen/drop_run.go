@@ -79,9 +79,10 @@ func runDrop(ctx context.Context, o dropOptions, m fault.Method, stdout, stderr 
 	return d.conclude(err, stdout)
 }
 
-// run takes the steps. The path is open again when it returns, whatever ended it.
+// run takes the steps, and opens the path again. After an error before the first step
+// that is left to Close.
 func (d *dropping) run(ctx context.Context, old []flow.Flow) error {
-	passing, proxied := d.fault.Proxied()
+	_, proxied := d.fault.Proxied()
 	if proxied {
 		if err := d.through(ctx, old); err != nil {
 			return err
@@ -98,7 +99,7 @@ func (d *dropping) run(ctx context.Context, old []flow.Flow) error {
 	if held {
 		err = d.hold(ctx, old)
 	}
-	passing, _ = d.fault.Proxied()
+	passing, _ := d.fault.Proxied()
 	err = errors.Join(err, d.fault.Undo())
 	if steps := d.fault.Window("").Steps; !held {
 		last := steps[len(steps)-1]
