@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"halfopen/clock"
+	"halfopen/flow"
 	"halfopen/sockstate"
 )
 
@@ -24,6 +25,9 @@ const (
 	goneShare      = 10
 )
 
+// remoteDumps is how many dumps in a row may ask for remote ends alone.
+const remoteDumps = 4
+
 // follower reads the sockets of the watched ports: a dump now and then, and look-ups
 // between. A socket that is gone brings the next dump forward, so that what came
 // in its place is seen at once. Listeners are as the last dump had them: nothing of
@@ -31,14 +35,18 @@ const (
 // (SO_REUSEPORT) a look-up finds only one.
 type follower struct {
 	diag     *sockstate.Diag
+	ports    flow.Ports
 	own      func([]sockstate.Socket) []sockstate.Socket // leaves out what is not to be recorded
 	again    func(why string)                            // told of a dump that had to be read again
 	stats    sockstate.Stats
-	known    []sockstate.Socket // the last reading
+	known    []sockstate.Socket // the last reading, listeners last
+	conns    int                // of known are no listeners
+	remote   int                // dumps for remote ends that may follow before a whole one
 	before   []sockstate.Socket // the one before it, for its memory
-	took     time.Duration      // by the last dump
-	nextDump time.Duration      // monotonic
-	earliest time.Duration      // of the next dump, whatever ends meanwhile
+	errs     []error
+	took     time.Duration // by the last dump
+	nextDump time.Duration // monotonic
+	earliest time.Duration // of the next dump, whatever ends meanwhile
 }
 
 // read returns a reading that stays as it is until the next but one.
@@ -56,7 +64,7 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 			return f.known, nil
 		}
 	}
-	socks, err := f.diag.Dump()
+	socks, err := f.discover()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +79,34 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 	f.nextDump = now + min(max(discoverEvery, discoverShare*cost), discoverWithin)
 	f.earliest = now + goneShare*cost
 	f.known = f.own(socks)
+	f.conns = len(f.known)
+	for f.conns > 0 && f.known[f.conns-1].State == sockstate.Listen {
+		f.conns--
+	}
 	return f.known, nil
+}
+
+// discover dumps the sockets of the port. Where nothing listens on it and no socket
+// has it as its own, as in a shipper's namespace, most dumps ask for remote ends
+// alone, which is quicker: what accepts connections listens first. What binds the
+// port and does not listen is found by the whole dumps between.
+func (f *follower) discover() ([]sockstate.Socket, error) {
+	if f.remote > 0 {
+		listeners, err := f.diag.DumpListeners()
+		if err != nil {
+			return nil, err
+		}
+		if len(listeners) == 0 {
+			f.remote--
+			return f.diag.DumpRemote()
+		}
+	}
+	socks, err := f.diag.Dump()
+	f.remote = 0
+	if len(f.ports) == 1 && !slices.ContainsFunc(socks, func(s sockstate.Socket) bool { return f.ports.Has(s.Local.Port()) }) {
+		f.remote = remoteDumps
+	}
+	return socks, err
 }
 
 // lookup reads the known sockets anew, into the memory of the reading before the
@@ -79,27 +114,29 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 // longer there; of these a minisocket may be left, or the 4-tuple is used again.
 func (f *follower) lookup() (gone bool, err error) {
 	next := slices.Grow(f.before[:0], len(f.known))[:len(f.known)]
+	listeners := f.known[f.conns:]
+	conns := next[:f.conns]
+	for i, last := range f.known[:f.conns] {
+		conns[i].Flow, conns[i].Interface, conns[i].Cookie = last.Flow, last.Interface, last.Cookie
+	}
+	f.errs = slices.Grow(f.errs[:0], len(conns))[:len(conns)]
+	f.diag.LookupAll(conns, f.errs)
 	n := 0
-	for _, last := range f.known {
-		s := &next[n]
-		if last.State == sockstate.Listen {
-			*s = last
-			n++
-			continue
-		}
-		s.Flow, s.Interface, s.Cookie = last.Flow, last.Interface, last.Cookie
-		err := f.diag.Lookup(s)
+	for i, err := range f.errs {
 		if errors.Is(err, sockstate.ErrGone) {
-			gone, s.Cookie = true, 0
-			err = f.diag.Lookup(s)
+			gone, conns[i].Cookie = true, 0
+			err = f.diag.Lookup(&conns[i])
 		}
 		switch {
 		case err == nil:
+			conns[n], conns[i] = conns[i], conns[n]
 			n++
 		case !errors.Is(err, sockstate.ErrGone):
 			return false, err
 		}
 	}
+	f.conns = n
+	n += copy(next[n:], listeners)
 	f.known, f.before = next[:n], f.known
 	return gone, nil
 }

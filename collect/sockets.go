@@ -117,7 +117,7 @@ func (s *Sockets) reader(rec *Recorder) (read func() ([]sockstate.Socket, error)
 	if s.Via != Procfs && s.NS != nil {
 		diag, err := sockstate.OpenDiag(s.NS, s.Ports)
 		if err == nil {
-			f := &follower{diag: diag, own: s.own, again: func(why string) { rec.Fail("sockets of "+s.At, 0, errors.New(why)) }}
+			f := &follower{diag: diag, ports: s.Ports, own: s.own, again: func(why string) { rec.Fail("sockets of "+s.At, 0, errors.New(why)) }}
 			if _, err = f.read(); err == nil {
 				return f.read, Diag, func() { diag.Close() }, nil
 			}
@@ -146,11 +146,17 @@ func (s *Sockets) readProc(rec *Recorder) ([]sockstate.Socket, error) {
 	return s.own(socks), err
 }
 
-// own leaves the canary's connections out and sorts the others: the kernel's
-// order is that of its hash table.
+// own leaves the canary's connections out and sorts the others, listeners last: the
+// kernel's order is that of its hash table.
 func (s *Sockets) own(socks []sockstate.Socket) []sockstate.Socket {
 	socks = slices.DeleteFunc(socks, func(k sockstate.Socket) bool { return k.Local.Addr() == s.Canary })
 	slices.SortFunc(socks, func(a, b sockstate.Socket) int {
+		if a, b := a.State == sockstate.Listen, b.State == sockstate.Listen; a != b {
+			if a {
+				return 1
+			}
+			return -1
+		}
 		// Listeners may share an address.
 		return cmp.Or(a.Local.Compare(b.Local), a.Remote.Compare(b.Remote), cmp.Compare(a.Cookie, b.Cookie))
 	})

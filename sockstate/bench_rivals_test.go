@@ -51,8 +51,9 @@ func BenchmarkRivals(b *testing.B) {
 // kernel are the ways to ask the kernel.
 type kernel struct {
 	lookup, call contender // one connection: end to end; the bare system calls
-	dump         contender // all of the port
-	procfs, ss   contender
+	dump, remote contender // all of the port; remote ends alone
+	procfs       contender
+	ss, ssRemote contender // asked the same as dump and remote
 	noSS         bool
 	sockets      int
 }
@@ -71,29 +72,30 @@ func openKernel(b *testing.B, c *crowd) *kernel {
 		socks, err := d.Dump()
 		return expect(len(socks), 2*watched+1, err)
 	}}
+	k.remote = contender{times: 5, run: func() error {
+		socks, err := d.DumpRemote()
+		return expect(len(socks), watched, err)
+	}}
 	k.procfs = contender{times: 1, run: func() error {
 		//lint:ignore SA1019 it is what discovery is compared with
 		socks, err := fs.NetTCP()
 		return expect(len(socks), k.sockets, err)
 	}}
-	k.ss = contender{times: 3, run: func() error { return runSS(c, nil) }}
 	if _, err := exec.LookPath("ss"); err != nil {
 		k.noSS = true
 		fmt.Println("ss not installed")
 		return k
 	}
-	var listing bytes.Buffer
-	err = runSS(c, &listing)
-	if err := expect(bytes.Count(listing.Bytes(), []byte("ESTAB")), watched, err); err != nil {
-		b.Fatalf("ss: %v:\n%s", err, &listing)
-	}
+	port := fmt.Sprint(testPort)
+	k.ss = ssContender(b, c, 2*watched, "-tani", "dport", "=", port, "or", "sport", "=", port)
+	k.ssRemote = ssContender(b, c, watched, "-tni", "dport", "=", port)
 	return k
 }
 
 func (k *kernel) measure(b *testing.B, table *ratios, size int) {
-	field := []*contender{&k.lookup, &k.call, &k.dump, &k.procfs}
+	field := []*contender{&k.lookup, &k.call, &k.dump, &k.remote, &k.procfs}
 	if !k.noSS {
-		field = append(field, &k.ss)
+		field = append(field, &k.ss, &k.ssRemote)
 	}
 	race(b, field...)
 	allocs := testing.AllocsPerRun(1000, func() { k.lookup.run() })
@@ -105,10 +107,12 @@ func (k *kernel) measure(b *testing.B, table *ratios, size int) {
 	table.atMost("look-up : bare system calls", k.sockets, short(ours), short(floor), float64(ours)/float64(floor), 2)
 	table.atMost("look-up, allocations", k.sockets, fmt.Sprint(allocs), "", allocs, 0)
 	if !k.noSS {
-		table.faster("look-up, ss", k.sockets, &k.lookup, &k.ss, sizes[size].lookupSS)
+		table.faster("look-up, ss", k.sockets, &k.lookup, &k.ssRemote, sizes[size].lookupSS)
 		table.faster("discovery, ss", k.sockets, &k.dump, &k.ss, sizes[size].dumpSS)
+		table.faster("discovery, remote end, ss", k.sockets, &k.remote, &k.ssRemote, sizes[size].dumpSS)
 	}
 	table.faster("discovery, procfs", k.sockets, &k.dump, &k.procfs, sizes[size].dumpFS)
+	table.faster("discovery, remote end, procfs", k.sockets, &k.remote, &k.procfs, sizes[size].dumpFS)
 }
 
 func expect(got, want int, err error) error {
@@ -127,10 +131,11 @@ func bareCall(b *testing.B, c *crowd, d *Diag, s Socket) func() error {
 		return err
 	})
 	b.Cleanup(func() { unix.Close(fd) })
-	d.putLookup(&s)
-	request, reply := bytes.Clone(d.request[:]), make([]byte, len(d.reply))
+	var ask request
+	putLookup(&ask, 1, &s)
+	reply := make([]byte, len(d.lookup.replies[0]))
 	return func() error {
-		if _, err := unix.Write(fd, request); err != nil {
+		if _, err := unix.Write(fd, ask[:]); err != nil {
 			return err
 		}
 		_, err := unix.Read(fd, reply)
@@ -138,16 +143,23 @@ func bareCall(b *testing.B, c *crowd, d *Diag, s Socket) func() error {
 	}
 }
 
-// runSS lists the connections to the watched port as one does by hand. A nil out
-// is /dev/null.
-func runSS(c *crowd, out *bytes.Buffer) error {
-	cmd := exec.Command("ss", "-tni", "dport", "=", fmt.Sprint(testPort))
-	cmd.Stderr = os.Stderr
-	if out != nil {
-		cmd.Stdout = out
+// ssContender lists connections as one does by hand; so many of them there are.
+func ssContender(b *testing.B, c *crowd, connections int, args ...string) contender {
+	run := func(out *bytes.Buffer) error {
+		cmd := exec.Command("ss", args...)
+		cmd.Stderr = os.Stderr
+		if out != nil { // otherwise /dev/null
+			cmd.Stdout = out
+		}
+		if err := c.ns.Start(cmd); err != nil {
+			return err
+		}
+		return cmd.Wait()
 	}
-	if err := c.ns.Start(cmd); err != nil {
-		return err
+	var listing bytes.Buffer
+	err := run(&listing)
+	if err := expect(bytes.Count(listing.Bytes(), []byte("ESTAB")), connections, err); err != nil {
+		b.Fatalf("ss %v: %v:\n%s", args, err, &listing)
 	}
-	return cmd.Wait()
+	return contender{times: 3, run: func() error { return run(nil) }}
 }
