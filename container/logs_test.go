@@ -238,7 +238,7 @@ func TestLogsNow(t *testing.T) {
 		all.hears("one", "two") // the engine has them
 		w := newWire(t, d.host)
 		w.slow(400 * time.Millisecond)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		defer cancel()
 		var lines []string
 		var place string
@@ -277,7 +277,7 @@ func TestLogsNow(t *testing.T) {
 func TestLogsRefused(t *testing.T) {
 	d := docker(t)
 	k := d.talk("halfopen-talk-none", "none", false, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	line := func(container.Output) error { return errors.New("a line of a container that has none") }
 	err := container.Logs(ctx, k.id, container.LogStart{}, container.LogHandler{Line: line})

@@ -58,8 +58,9 @@ func TestDumpAfterAnOverrun(t *testing.T) {
 	if socks := dump(t, d); len(socks) != 3 {
 		t.Errorf("%d sockets: %+v", len(socks), socks)
 	}
-	if want := (Stats{Overruns: 1}); d.Stats() != want {
-		t.Errorf("counted %+v, want %+v", d.Stats(), want)
+	// More than one where the work queue goes on while it is asked again.
+	if s := d.Stats(); s.Overruns < 1 || s != (Stats{Overruns: s.Overruns}) {
+		t.Errorf("counted %+v, want overruns alone", s)
 	}
 }
 

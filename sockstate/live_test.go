@@ -44,7 +44,7 @@ func inside(t testing.TB, ns *netns.NS, fn func() error) {
 // tables show next.
 func await(t testing.TB, fn func() error) {
 	t.Helper()
-	tick, late := time.NewTicker(5*time.Millisecond), time.After(20*time.Second)
+	tick, late := time.NewTicker(5*time.Millisecond), time.After(60*time.Second)
 	defer tick.Stop()
 	for {
 		err := fn()

@@ -108,7 +108,9 @@ func (l *lookup) batch(dst []Socket, errs []error) {
 	if err != nil {
 		err = fmt.Errorf("look up socket: %w", err)
 		for i := range errs {
-			errs[i] = err
+			if errs[i] == errSilent {
+				errs[i] = err
+			}
 		}
 	}
 }

@@ -29,7 +29,7 @@ func next(t *testing.T, notices <-chan Destroyed) Destroyed {
 	select {
 	case n := <-notices:
 		return n
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("no notice")
 		return Destroyed{}
 	}
