@@ -21,7 +21,10 @@ import (
 	"time"
 )
 
-const brief = 200 * time.Millisecond // for requests that are meant to run out of time
+const (
+	brief = 200 * time.Millisecond // for dials that are meant to run out of time
+	slow  = 2 * time.Second        // for requests that are, but have come to that point by then on any machine
+)
 
 func client(t *testing.T, endpoint string, timeout time.Duration) *Client {
 	t.Helper()
@@ -56,9 +59,13 @@ func serve(t *testing.T, l net.Listener, handle func(conn net.Conn, done <-chan 
 	t.Cleanup(func() { l.Close(); close(done); wg.Wait() })
 }
 
+// free is a free port of an address that no other program of this host dials from or listens on, so that it is
+// still free when a test comes back to it.
+const free = "127.0.0.2:0"
+
 func loopback(t *testing.T) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", free)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +216,7 @@ func TestFetchBadAnswers(t *testing.T) {
 	}
 	trickle := func(conn net.Conn, done <-chan struct{}) {
 		io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n{")
-		tick := time.NewTicker(time.Second)
+		tick := time.NewTicker(time.Minute)
 		defer tick.Stop()
 		for {
 			select {
@@ -229,11 +236,11 @@ func TestFetchBadAnswers(t *testing.T) {
 		says    string
 		body    string // what must be kept of it
 	}{
-		{"hangs before the header", hang(""), brief, HeaderTimeout, "connected, but no answer within", ""},
-		{"hangs in the header", hang(ok + "Content-Le"), brief, HeaderTimeout, "no answer", ""},
-		{"hangs after the header", hang(ok + "Content-Length: 9\r\n\r\n"), brief, BodyTimeout, "only 0 of 9 bytes", ""},
-		{"hangs in the body", hang(ok + "Content-Length: 9\r\n\r\n{\"a"), brief, BodyTimeout, "only 3 of 9 bytes", `{"a`},
-		{"one byte a second", trickle, brief, BodyTimeout, "only 1 bytes of the body within", "{"},
+		{"hangs before the header", hang(""), slow, HeaderTimeout, "connected, but no answer within", ""},
+		{"hangs in the header", hang(ok + "Content-Le"), slow, HeaderTimeout, "no answer", ""},
+		{"hangs after the header", hang(ok + "Content-Length: 9\r\n\r\n"), slow, BodyTimeout, "only 0 of 9 bytes", ""},
+		{"hangs in the body", hang(ok + "Content-Length: 9\r\n\r\n{\"a"), slow, BodyTimeout, "only 3 of 9 bytes", `{"a`},
+		{"one byte a minute", trickle, slow, BodyTimeout, "only 1 bytes of the body within", "{"},
 		{"endless body", forever(ok+"\r\n", strings.Repeat(" ", 1<<16)), time.Minute, TooLarge, "a body of more bytes, the limit is 16777216", ""},
 		{"huge body announced", say(ok + "Content-Length: 16777217\r\n\r\n{"), time.Minute, TooLarge, "a body of 16777217 bytes", ""},
 		{"endless header", forever(ok, "X: "+strings.Repeat("x", 1000)+"\r\n"), time.Minute, NotHTTP, "headers exceeded", ""},
@@ -315,7 +322,7 @@ func TestFetchKeepsItsConnection(t *testing.T) {
 		s.Start()
 		return s
 	}
-	s := start("127.0.0.1:0")
+	s := start(free)
 	addr := s.Listener.Addr().String()
 	c := client(t, addr, 0)
 	for range 5 {

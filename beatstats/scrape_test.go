@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // service answers paths with bodies, all else with 404, and keeps what was
@@ -162,7 +161,7 @@ func TestScrapeWaitsForTheService(t *testing.T) {
 	l := loopback(t)
 	addr := l.Addr().String()
 	l.Close()
-	c := client(t, addr, time.Second)
+	c := client(t, addr, 0)
 	_, _, err := c.Scrape(t.Context())
 	wantError(t, err, Refused, "")
 	answer(t, nil, addr, string(fixture(t, "fluentd-1.16.json")))

@@ -52,7 +52,7 @@ func listen(t testing.TB, ns *netns.NS, addr string) (l net.Listener) {
 
 func connect(t testing.TB, ns *netns.NS, l net.Listener, to string) (client, server net.Conn) {
 	t.Helper()
-	err := ns.Do(func() (err error) { client, err = net.DialTimeout("tcp", to, 5*time.Second); return err })
+	err := ns.Do(func() (err error) { client, err = net.DialTimeout("tcp", to, 30*time.Second); return err })
 	if err == nil {
 		server, err = l.Accept()
 	}
@@ -74,7 +74,7 @@ func newPair(t testing.TB, bed *lab.Bed) *pair {
 func tell(t testing.TB, from, to net.Conn, text []byte) {
 	t.Helper()
 	go from.Write(text)
-	to.SetReadDeadline(time.Now().Add(20 * time.Second))
+	to.SetReadDeadline(time.Now().Add(60 * time.Second))
 	got := make([]byte, len(text))
 	if _, err := io.ReadFull(to, got); err != nil || !bytes.Equal(got, text) {
 		t.Fatalf("what was sent did not arrive: %v", err)
@@ -106,7 +106,7 @@ func newWatch(t testing.TB, place string, ns *netns.NS, ring *capture.Ring) *wat
 // until reads packets until what was seen will do.
 func (w *watch) until(what string, enough func() bool) {
 	w.t.Helper()
-	for limit := time.Now().Add(20 * time.Second); ; {
+	for limit := time.Now().Add(60 * time.Second); ; {
 		p, err := w.sock.Read(time.Now().Add(20 * time.Millisecond))
 		switch {
 		case err == nil:

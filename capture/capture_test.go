@@ -228,7 +228,7 @@ func TestPorts(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:5044", "127.0.0.1:6000"} {
 		connect(t, bed.Shipper, listen(t, bed.Shipper, addr), addr)
 	}
-	p, err := sock.Read(time.Now().Add(10 * time.Second))
+	p, err := sock.Read(time.Now().Add(30 * time.Second))
 	if err != nil || p.Destination.Port() != 6000 {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -250,7 +250,7 @@ func TestDropped(t *testing.T) {
 	defer sock.Close()
 	l := listen(t, bed.Shipper, "127.0.0.1:5044")
 	client, server := connect(t, bed.Shipper, l, "127.0.0.1:5044")
-	for limit := time.Now().Add(20 * time.Second); ; {
+	for limit := time.Now().Add(60 * time.Second); ; {
 		tell(t, client, server, bytes.Repeat([]byte("x"), 1<<20))
 		n, err := sock.Dropped()
 		if err != nil {

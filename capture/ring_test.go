@@ -142,8 +142,9 @@ func captureForEver(dir string) {
 	go io.Copy(p.client, p.client)
 	go io.Copy(p.server, p.server)
 	p.client.Write([]byte(secret))
-	for n := 0; ; n++ {
-		packet, err := w.sock.Read(time.Now().Add(time.Second))
+	parent := os.Getppid()
+	for n := 0; os.Getppid() == parent; n++ { // who was to kill it may be killed first
+		packet, err := w.sock.Read(time.Now().Add(30 * time.Second))
 		if err != nil {
 			os.Exit(1)
 		}
@@ -151,6 +152,7 @@ func captureForEver(dir string) {
 			os.Exit(1)
 		}
 	}
+	os.Exit(1)
 }
 
 // A capture that is killed leaves whole blocks, but for its last where the kernel ended
@@ -169,7 +171,7 @@ func TestKilled(t *testing.T) {
 			st, err := os.Stat(file)
 			return err == nil && st.Size() > int64(3000*try)
 		}
-		look, limit := time.NewTicker(time.Millisecond), time.After(20*time.Second)
+		look, limit := time.NewTicker(time.Millisecond), time.After(60*time.Second)
 		for late := false; !late && !grown(); {
 			select {
 			case <-look.C:

@@ -112,6 +112,9 @@ func (s *Shared) where() (at string, also []string) {
 			places = append(places, p.Name)
 		}
 	}
+	if len(places) == 0 { // it has left, and a reading that hung is done after all
+		return s.place, nil
+	}
 	return places[0], places[1:]
 }
 

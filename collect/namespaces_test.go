@@ -97,3 +97,20 @@ func (c counted) Run(ctx context.Context, rec *Recorder) error {
 	}
 	return c.Sockets.Run(ctx, rec)
 }
+
+// A reading that was given up may end after its place has left.
+func TestReadingAfterLeave(t *testing.T) {
+	ns, _ := inside(t)
+	var where Where
+	s, err := NewNamespaces([]timeline.Place{{Name: "filebeat"}}).Share(ns, "filebeat", func(w Where) []Source {
+		where = w
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Leave()
+	if at, also := where(); at != "filebeat" || len(also) > 0 {
+		t.Errorf("recorded under %q and %q", at, also)
+	}
+}

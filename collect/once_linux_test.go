@@ -3,11 +3,13 @@ package collect
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"halfopen/flow"
@@ -43,14 +45,28 @@ func TestConntrackOnceOfCrowd(t *testing.T) {
 	ns, l := inside(t)
 	c := &Conntrack{At: "router", Table: tracked(t, ns)}
 	const most = maxSingle + 20
-	err := ns.Do(func() error { return os.WriteFile("/proc/sys/net/ipv4/tcp_tw_reuse", []byte("0"), 0) })
-	if err != nil { // else a port may be taken a second time
+	err := ns.Do(func() error {
+		// Else a slow machine sees the first of them go, in seconds.
+		if err := os.WriteFile("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_time_wait", []byte("3600"), 0); err != nil {
+			return err
+		}
+		for n := range most { // each from a port of its own: after a minute the kernel would give one a second time
+			from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 10_000 + n}}
+			client, err := from.Dial("tcp4", l.Addr().String())
+			if err != nil {
+				return err
+			}
+			server, err := l.Accept()
+			if err != nil {
+				return err
+			}
+			client.Close()
+			server.Close()
+		}
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
-	}
-	for range most { // the kernel knows of each for two minutes more
-		client, server := dial(t, ns, l)
-		client.Close()
-		server.Close()
 	}
 	o := observe(t)
 	if err := o.Once(t.Context(), c); err != nil {
@@ -73,29 +89,31 @@ func TestConntrackOnceOfCrowd(t *testing.T) {
 
 // What hangs is named itself, not the process that it is of.
 func TestOnceNamesWhatHangs(t *testing.T) {
-	o := observe(t)
-	hang := make(chan struct{})
-	t.Cleanup(func() { close(hang) })
-	hangs := func(context.Context, logtail.Config, logtail.Handler) error { <-hang; return nil }
-	f := &Following{
-		Name: "filebeat", At: "shipper",
-		Watch: func(ctx context.Context, each func(Process)) error {
-			each(Process{Running: true, Logs: []string{"/a.log"}})
-			<-ctx.Done()
-			return nil
-		},
-		NewLog: func(_ int, path string) *Logs { return &Logs{Name: "filebeat", Path: path, Follow: hangs} },
-		Open:   func(Process) ([]Source, func(), error) { return nil, func() {}, nil },
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if err := o.Once(ctx, f); !errors.Is(err, ErrTime) {
-		t.Errorf("%v", err)
-	}
-	failed := o.all(func(k timeline.Record) bool { return k.Failure != nil })
-	if len(failed) != 1 || failed[0].Failure.Source != "log of filebeat" || failed[0].Failure.Error != ErrTime.Error() {
-		for _, k := range failed {
-			t.Errorf("%+v", *k.Failure)
+	synctest.Test(t, func(t *testing.T) { // who is named hangs on milliseconds
+		o := observe(t)
+		hang := make(chan struct{})
+		t.Cleanup(func() { close(hang) })
+		hangs := func(context.Context, logtail.Config, logtail.Handler) error { <-hang; return nil }
+		f := &Following{
+			Name: "filebeat", At: "shipper",
+			Watch: func(ctx context.Context, each func(Process)) error {
+				each(Process{Running: true, Logs: []string{"/a.log"}})
+				<-ctx.Done()
+				return nil
+			},
+			NewLog: func(_ int, path string) *Logs { return &Logs{Name: "filebeat", Path: path, Follow: hangs} },
+			Open:   func(Process) ([]Source, func(), error) { return nil, func() {}, nil },
 		}
-	}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if err := o.Once(ctx, f); !errors.Is(err, ErrTime) {
+			t.Errorf("%v", err)
+		}
+		failed := o.all(func(k timeline.Record) bool { return k.Failure != nil })
+		if len(failed) != 1 || failed[0].Failure.Source != "log of filebeat" || failed[0].Failure.Error != ErrTime.Error() {
+			for _, k := range failed {
+				t.Errorf("%+v", *k.Failure)
+			}
+		}
+	})
 }

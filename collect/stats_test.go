@@ -104,13 +104,13 @@ func TestStatsSurvive(t *testing.T) {
 		corrupt string        // or of what is wrong with acked in the sample
 		note    string        // or of its note
 	}{
-		{name: "hangs before the header", say: hangs(""), timeout: time.Second, fails: "connected, but no answer within"},
-		{name: "hangs in the header", say: hangs(ok + "Content-Le"), timeout: time.Second, fails: "no answer within"},
-		{name: "hangs after the header", say: hangs(ok + "Content-Length: 9\r\n\r\n"), timeout: time.Second, fails: "only 0 of 9 bytes of the body within"},
-		{name: "hangs in the body", say: hangs(ok + "Content-Length: 9\r\n\r\n{\"a"), timeout: time.Second, fails: "only 3 of 9 bytes"},
-		{name: "one byte a second", say: func(conn net.Conn, done <-chan struct{}) {
+		{name: "hangs before the header", say: hangs(""), timeout: 2 * time.Second, fails: "connected, but no answer within"},
+		{name: "hangs in the header", say: hangs(ok + "Content-Le"), timeout: 2 * time.Second, fails: "no answer within"},
+		{name: "hangs after the header", say: hangs(ok + "Content-Length: 9\r\n\r\n"), timeout: 2 * time.Second, fails: "only 0 of 9 bytes of the body within"},
+		{name: "hangs in the body", say: hangs(ok + "Content-Length: 9\r\n\r\n{\"a"), timeout: 2 * time.Second, fails: "only 3 of 9 bytes"},
+		{name: "one byte a minute", say: func(conn net.Conn, done <-chan struct{}) {
 			io.WriteString(conn, ok+"\r\n")
-			for tick := time.NewTicker(time.Second); ; {
+			for tick := time.NewTicker(time.Minute); ; {
 				io.WriteString(conn, "{")
 				select {
 				case <-tick.C:
@@ -118,7 +118,7 @@ func TestStatsSurvive(t *testing.T) {
 					return
 				}
 			}
-		}, timeout: 900 * time.Millisecond, fails: "only 1 bytes of the body within"},
+		}, timeout: 2 * time.Second, fails: "only 1 bytes of the body within"},
 		{name: "10 GB announced", say: says(ok + "Content-Length: 10737418240\r\n\r\n{"), fails: "a body of 10737418240 bytes, the limit is"},
 		{name: "10 GB sent", say: func(conn net.Conn, _ <-chan struct{}) {
 			io.WriteString(conn, ok+"\r\n")
@@ -188,7 +188,7 @@ func (spaces) Read(p []byte) (int, error) {
 // Nothing listens, then a Beat does, then another life of it: the restart is a
 // record of its own. Then another service takes the port, and a Beat again.
 func TestStatsRestart(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.2:0") // nobody dials from there: the port is still free below
 	if err != nil {
 		t.Fatal(err)
 	}

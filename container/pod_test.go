@@ -25,7 +25,7 @@ func TestRecordPod(t *testing.T) {
 	shipper := ship()
 	first, other := find(t, shipper), find(t, receiver)
 
-	r := record(t, bin, "--container", "halfopen-shipping", "--container", "halfopen-receiving", "--for", "1m")
+	r := record(t, bin, "--container", "halfopen-shipping", "--container", "halfopen-receiving", "--for", "5m")
 	r.sees("a connection", func(rec recording) bool { return len(rec.held(0, first.PID)) == 1 })
 	r.sees("its other end", func(rec recording) bool { return len(rec.held(0, other.PID)) == 1 })
 	r.sees("the counters", func(rec recording) bool { return rec.acked(0, 3) })

@@ -25,7 +25,7 @@ func TestRecordOverRestart(t *testing.T) {
 	shipper, receiver := d.ship(bin, input)
 	first, other := find(t, shipper), find(t, receiver)
 
-	r := record(t, bin, "--container", "halfopen-shipping", "--container", "halfopen-receiving", "--for", "1m", "--log-since", "0s")
+	r := record(t, bin, "--container", "halfopen-shipping", "--container", "halfopen-receiving", "--for", "5m", "--log-since", "0s")
 	r.sees("a connection", func(rec recording) bool { return len(rec.held(0, first.PID)) == 1 })
 	r.sees("its other end", func(rec recording) bool { return len(rec.held(1, other.PID)) == 1 })
 	r.sees("the counters", func(rec recording) bool { return rec.acked(0, 3) })
@@ -79,7 +79,7 @@ func TestRecordOfStopped(t *testing.T) {
 	shipper, _ := d.ship(bin, input)
 	d.do(shipper, "stop")
 
-	r := record(t, bin, "--container", "halfopen-shipping", "--container", "halfopen-receiving", "--for", "1m", "--log-since", "0s", "--stats", "127.0.0.1:5066")
+	r := record(t, bin, "--container", "halfopen-shipping", "--container", "halfopen-receiving", "--for", "5m", "--log-since", "0s", "--stats", "127.0.0.1:5066")
 	r.sees("that it does not run", func(rec recording) bool {
 		return slices.ContainsFunc(rec.Records, func(k timeline.Record) bool {
 			return k.Failure != nil && k.Failure.Source == "process of "+rec.Header().Places[0].Name

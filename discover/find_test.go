@@ -130,13 +130,17 @@ func TestSupervisor(t *testing.T) {
 	parent := startCmd(t, ns, &exec.Cmd{Path: shell, Args: []string{"fluentd", "-c", exe + " & wait"}, Env: os.Environ(),
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true}})
 	defer syscall.Kill(-parent, syscall.SIGKILL)
+	inode, err := ns.Inode()
+	if err != nil {
+		t.Fatal(err)
+	}
 	all, err := Find(t.Context(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var found []Program
 	for _, p := range all {
-		if p.Kind == Fluentd {
+		if p.Kind == Fluentd && p.NetNS == inode { // elsewhere on this host others may run
 			found = append(found, p)
 		}
 	}

@@ -29,7 +29,7 @@ func Account(ns *netns.NS, l *Ledger) (changed []string, undo func() error, err 
 		return err
 	}
 	for _, key := range []string{acctKey, stampKey, eventsKey} {
-		now, err := readSysctl(ns, key)
+		now, err := ns.Sysctl(key)
 		if err == nil && now == "1" {
 			continue
 		}

@@ -16,7 +16,7 @@ func TestAccount(t *testing.T) {
 	l := ledgerAt(t, t.TempDir())
 	read := func(key string) string {
 		t.Helper()
-		v, err := readSysctl(p.router, key)
+		v, err := p.router.Sysctl(key)
 		p.must(err)
 		return v
 	}
@@ -55,11 +55,11 @@ func TestAccount(t *testing.T) {
 		t.Errorf("files %v are left", files)
 	}
 	leave(t, l, p.router, note{Sysctl: acctKey, Was: "0", Set: "1"})
-	p.must(writeSysctl(p.router, acctKey, "1"))
+	p.must(p.router.SetSysctl(acctKey, "1"))
 	if swept, err := l.Sweep(); err != nil || len(swept) != 1 || read(acctKey) != "0" {
 		t.Errorf("swept %v, %v; %s is %s", swept, err, acctKey, read(acctKey))
 	}
-	if _, err := readSysctl(p.router, "net.netfilter.no_such_thing"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := p.router.Sysctl("net.netfilter.no_such_thing"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no such sysctl: %v", err)
 	}
 }

@@ -194,7 +194,7 @@ func TestWithoutTheFaultTheRouterAnswersReset(t *testing.T) {
 	if _, err := c.server.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	c.server.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.server.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := c.server.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
 		t.Errorf("server reads %v, want ECONNRESET", err)
 	}

@@ -2,8 +2,6 @@ package fault
 
 import (
 	"fmt"
-	"os"
-	"strings"
 
 	"halfopen/netns"
 )
@@ -30,7 +28,7 @@ func (p plan) expire() (*setting, error) {
 
 // set changes a sysctl, with a note of it first. Without a ledger there is none.
 func set(ns *netns.NS, l *Ledger, key, value string) (*setting, error) {
-	was, err := readSysctl(ns, key)
+	was, err := ns.Sysctl(key)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +38,7 @@ func set(ns *netns.NS, l *Ledger, key, value string) (*setting, error) {
 			return nil, err
 		}
 	}
-	if err := writeSysctl(s.ns, s.key, s.set); err != nil {
+	if err := s.ns.SetSysctl(s.key, s.set); err != nil {
 		s.ok()
 		return nil, err
 	}
@@ -57,7 +55,7 @@ func (s *setting) restore() error {
 	if s == nil {
 		return nil
 	}
-	now, err := readSysctl(s.ns, s.key)
+	now, err := s.ns.Sysctl(s.key)
 	if err != nil {
 		return err
 	}
@@ -65,32 +63,9 @@ func (s *setting) restore() error {
 		s.ok()
 		return fmt.Errorf("sysctl %s is %s by now, and not the %s that was set here: it is left so; it was %s at first", s.key, now, s.set, s.was)
 	}
-	if err := writeSysctl(s.ns, s.key, s.was); err != nil {
+	if err := s.ns.SetSysctl(s.key, s.was); err != nil {
 		return err
 	}
 	s.ok()
-	return nil
-}
-
-// The file of a sysctl below /proc/sys/net is that of the thread's namespace.
-func sysctlPath(key string) string { return "/proc/sys/" + strings.ReplaceAll(key, ".", "/") }
-
-func readSysctl(ns *netns.NS, key string) (value string, err error) {
-	err = ns.Do(func() error {
-		text, err := os.ReadFile(sysctlPath(key))
-		value = strings.TrimSpace(string(text))
-		return err
-	})
-	if err != nil {
-		return "", fmt.Errorf("read sysctl %s: %w", key, err)
-	}
-	return value, nil
-}
-
-func writeSysctl(ns *netns.NS, key, value string) error {
-	err := ns.Do(func() error { return os.WriteFile(sysctlPath(key), []byte(value), 0) })
-	if err != nil {
-		return fmt.Errorf("set sysctl %s to %s: %w", key, value, err)
-	}
 	return nil
 }

@@ -199,11 +199,11 @@ func (n note) undo() (what string, err error) {
 		return "", err
 	}
 	defer ns.Close()
-	now, err := readSysctl(ns, n.Sysctl)
+	now, err := ns.Sysctl(n.Sysctl)
 	if err != nil || now != n.Set {
 		return "", err
 	}
-	return fmt.Sprintf("sysctl %s back from %s to %s", n.Sysctl, n.Set, n.Was), writeSysctl(ns, n.Sysctl, n.Was)
+	return fmt.Sprintf("sysctl %s back from %s to %s", n.Sysctl, n.Set, n.Was), ns.SetSysctl(n.Sysctl, n.Was)
 }
 
 // find enters the namespace with that inode: the caller's own, a named one, or

@@ -82,12 +82,12 @@ func TestSweep(t *testing.T) {
 		t.Errorf("not yet set: swept %v, %v", swept, err)
 	}
 	leave(t, l, p.router, n)
-	p.must(writeSysctl(p.router, idleKey, "7"))
+	p.must(p.router.SetSysctl(idleKey, "7"))
 	if swept, err := l.Sweep(); err != nil || len(swept) != 1 || sysctl(t, p.router) != was {
 		t.Errorf("set: swept %v, %v; the timeout is %s", swept, err, sysctl(t, p.router))
 	}
 	path := leave(t, l, p.router, n) // by another boot
-	p.must(writeSysctl(p.router, idleKey, "7"))
+	p.must(p.router.SetSysctl(idleKey, "7"))
 	text, err := os.ReadFile(path)
 	p.must(err)
 	p.must(os.WriteFile(path, []byte(strings.Replace(string(text), bootID(), "another", 1)), 0o600))

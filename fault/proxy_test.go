@@ -112,14 +112,14 @@ func TestProxyOfMultipath(t *testing.T) {
 	f := p.open(Config{NS: p.router, Method: Silent, Ports: ports})
 	redirect(t, f)
 	p.must(p.client.Do(func() error {
-		d := net.Dialer{Timeout: 10 * time.Second}
+		d := net.Dialer{Timeout: 30 * time.Second}
 		d.SetMultipathTCP(true)
 		c, err := d.Dial("tcp", p.listener.Addr().String())
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		p.listener.(*net.TCPListener).SetDeadline(time.Now().Add(10 * time.Second))
+		p.listener.(*net.TCPListener).SetDeadline(time.Now().Add(30 * time.Second))
 		server, err := p.listener.Accept()
 		if err != nil {
 			return err
@@ -189,9 +189,12 @@ func TestAck0(t *testing.T) {
 		expect(lumber.client, "2A\x00\x00\x00\x00")
 	}
 	expect(fresh.(*net.TCPConn), "2A\x00\x00\x00\x00")
-	await(t, "the last to be counted", func() bool { s, _ := f.Proxied(); return s.Acks >= 3 })
-	w := f.Window("f-ack0")
-	if h := w.Withheld; h == nil || h.Toward != 7+4+6 || h.From != 6 {
+	var w Window
+	await(t, "the last to be counted", func() bool {
+		w = f.Window("f-ack0")
+		return w.Withheld != nil && w.Withheld.Acks >= 3 && w.Withheld.Toward >= 7+4+6 && w.Withheld.From >= 6
+	})
+	if h := w.Withheld; h.Toward != 7+4+6 || h.From != 6 {
 		t.Errorf("withheld %+v", h)
 	}
 	for _, c := range []*pair{idle, tls} {
@@ -234,7 +237,7 @@ func TestProxyStrangersAndIPv6(t *testing.T) {
 				return err
 			}
 			defer c.Close()
-			c.SetReadDeadline(time.Now().Add(10 * time.Second))
+			c.SetReadDeadline(time.Now().Add(30 * time.Second))
 			if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, syscall.EAGAIN) {
 				t.Errorf("a stranger at %s reads %d, %v", at, n, err)
 			}

@@ -100,10 +100,7 @@ func (b *Bed) joinRouter() error {
 			return fmt.Errorf("set up the router's link %q: %w", side.link, err)
 		}
 	}
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
-		return fmt.Errorf("switch on forwarding in the router: %w", err)
-	}
-	return nil
+	return b.Router.SetSysctl("net.ipv4.ip_forward", "1")
 }
 
 // carrierWithin is how long the kernel may take to see that a link is up; it

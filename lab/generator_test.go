@@ -15,7 +15,7 @@ func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(20 * time.Second); !done(); <-tick.C {
+	for end := time.Now().Add(60 * time.Second); !done(); <-tick.C {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for %s", what)
 		}

@@ -46,8 +46,8 @@ func (p *Party) said(t *testing.T) string {
 // again; nothing of it is lost.
 func TestValve(t *testing.T) {
 	valve, count := &Valve{}, filepath.Join(t.TempDir(), "count")
+	valve.Shut() // before it starts: it is done in no time
 	p := startShell(t, valve, "i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo \"line $i of many that are rather long, so that a page is full soon\"; echo $i >"+count+"; done")
-	valve.Shut()
 	written := func() string { text, _ := os.ReadFile(count); return strings.TrimSpace(string(text)) }
 	var before string
 	await(t, "it to stand still", func() bool {
@@ -133,7 +133,7 @@ func TestProxy(t *testing.T) {
 		if _, err := way[0].Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
-		way[1].SetReadDeadline(time.Now().Add(10 * time.Second))
+		way[1].SetReadDeadline(time.Now().Add(30 * time.Second))
 		if got, err := io.ReadAll(io.LimitReader(way[1], 5)); err != nil || string(got) != "hello" {
 			t.Errorf("%q, %v", got, err)
 		}

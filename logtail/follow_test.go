@@ -15,7 +15,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // never is a Poll that does not come: what is seen is seen by file events.
 const never = time.Hour

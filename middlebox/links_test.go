@@ -41,7 +41,7 @@ func TestWatchLinks(t *testing.T) {
 	}()
 	await := func(what string, is func(Link) bool) (l Link) {
 		t.Helper()
-		for limit := time.After(20 * time.Second); ; {
+		for limit := time.After(60 * time.Second); ; {
 			select {
 			case l = <-told:
 				if is(l) {

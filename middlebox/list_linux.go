@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -139,13 +138,10 @@ func (c *Conntrack) dump(q query) ([]netlink.Message, error) {
 
 // count is the number of entries in the namespace, of all protocols. (The answer
 // to IPCTNL_MSG_CT_GET_STATS has NLM_F_MULTI and no end: one waits for ever.)
-func (c *Conntrack) count() (n int, err error) {
-	err = c.ns.Do(func() error {
-		text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
-		if err == nil {
-			n, err = strconv.Atoi(strings.TrimSpace(string(text)))
-		}
-		return err
-	})
-	return n, err
+func (c *Conntrack) count() (int, error) {
+	text, err := c.ns.Sysctl("net.netfilter.nf_conntrack_count")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(text)
 }

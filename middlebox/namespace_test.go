@@ -120,7 +120,7 @@ func ends(c net.Conn) flow.Flow {
 // await polls until done says so.
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(); {
+	for end := time.Now().Add(60 * time.Second); !done(); {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for %s", what)
 		}

@@ -178,3 +178,30 @@ func TestListenInside(t *testing.T) {
 		t.Errorf("no listener on 13B4 in\n%s%v", table, err)
 	}
 }
+
+// A setting is that of the namespace, and of no other.
+func TestSysctl(t *testing.T) {
+	const key = "net.ipv4.ip_forward"
+	one, other := fresh(t), fresh(t)
+	was, err := other.Sysctl(key) // a new one has what the first namespace has
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, text := range map[string]string{"1": "1", "0": "0\n"} {
+		if err := one.SetSysctl(key, text); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := one.Sysctl(key); err != nil || got != value {
+			t.Errorf("%q, %v; want %q", got, err, value)
+		}
+		if got, err := other.Sysctl(key); err != nil || got != was {
+			t.Errorf("in another namespace: %q, %v; want %q", got, err, was)
+		}
+	}
+	if _, err := one.Sysctl("net.ipv4.no_such_thing"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v, want os.ErrNotExist", err)
+	}
+	if err := one.SetSysctl(key, "many"); err == nil || !strings.Contains(err.Error(), key) {
+		t.Errorf("%v, want an error that names %s", err, key)
+	}
+}

@@ -16,15 +16,22 @@ func lag(b *bytes.Buffer, l verdict.Lag) {
 	}
 	switch {
 	case l.Oldest != nil && l.Waiting != nil:
-		fmt.Fprintf(b, "oldest      of %d events waits for %s, by the queue's counters\n", *l.Waiting, age(*l.Oldest))
+		fmt.Fprintf(b, "oldest      of %s waits for %s, by the queue's counters\n", events(*l.Waiting), age(*l.Oldest))
 	case l.Oldest != nil:
 		fmt.Fprintf(b, "oldest      event waits for %s, by the queue's counters\n", age(*l.Oldest))
 	case l.Waiting != nil && *l.Waiting > 0:
-		fmt.Fprintf(b, "waiting     %d events\n", *l.Waiting)
+		fmt.Fprintf(b, "waiting     %s\n", events(*l.Waiting))
 	}
 	if f := l.Full; f != nil && l.Waiting != nil {
 		fmt.Fprintf(b, "queue       %d of %d events, full %s later at %.1f/s\n", *l.Waiting, f.Capacity, Span(f.In), f.PerSecond)
 	}
+}
+
+func events(n int64) string {
+	if n == 1 {
+		return "1 event"
+	}
+	return fmt.Sprintf("%d events", n)
 }
 
 func rates(list []verdict.Rate) string {

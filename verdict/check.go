@@ -31,14 +31,14 @@ func worse(a, b Health) int { return slices.Index(graver, a) - slices.Index(grav
 
 // Checkup is what one reading of the shippers of a host tells, or a few.
 type Checkup struct {
-	Health  Health `json:"health"` // of the worst
+	Health  Health `json:"health"` // of the worst; with Partial no better than Untold
 	Summary string `json:"summary"`
 	// Time is that of the last reading; Over is from the first one to it, 0 where
 	// there is one.
 	Time     time.Time      `json:"time"`
 	Over     time.Duration  `json:"over_ns"`
 	Shippers []ShipperCheck `json:"shippers"`
-	// Partial says what is missing because time ran out. The rest holds.
+	// Partial says what is missing because time ran out (Miss). The rest holds.
 	Partial    []string   `json:"partial,omitempty"`
 	Thresholds Thresholds `json:"thresholds"`
 }
@@ -147,6 +147,15 @@ func Check(rec *timeline.Recording, th Thresholds) Checkup {
 	return c
 }
 
+// Miss notes what was not looked at in time: all that was seen may be well, and what
+// was not is unknown.
+func (c *Checkup) Miss(what string) {
+	c.Partial = append(c.Partial, what)
+	if worse(Untold, c.Health) < 0 {
+		c.Health = Untold
+	}
+}
+
 // parts lists the shippers by health; of those that are not well, why.
 func (c Checkup) parts() string {
 	var parts []string
@@ -182,7 +191,7 @@ func (s ShipperCheck) brief() string {
 	if s.Confidence != "" {
 		text += ", confidence " + s.Confidence
 	}
-	if c := s.Counters; c != nil && c.Pending != nil && *c.Pending > 0 {
+	if c := s.Counters; c != nil && c.Pending != nil && *c.Pending > 0 && !strings.Contains(s.Why, waits(*c.Pending)) {
 		text += ", " + waits(*c.Pending)
 	}
 	return text + ": " + s.Why

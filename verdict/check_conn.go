@@ -180,7 +180,7 @@ func (g *glance) closedByPeer(c *conn) opinion {
 	case g.says.known && g.says.waiting == 0:
 		return opinion{Idle, CloseWait, why + "; nothing waits, and the shipper's next write will find out", 0}
 	}
-	return opinion{Untold, CloseWait, why + ": it may be about to, or write into it next", 0}
+	return opinion{Untold, CloseWait, why + "; it may be about to close it, or to write into it", 0}
 }
 
 func lastAck(k sockstate.Socket) *time.Duration {

@@ -98,7 +98,7 @@ func (j *judge) acknowledged(c *conn, from time.Duration) (Class, string, []uint
 		if !c.received(from) && !heard.any() {
 			return Unknown, fmt.Sprintf("the connection is new: no data came back on it yet%s", ages(k)), nil
 		}
-		if !heard.known {
+		if !heard.any() {
 			told = fmt.Sprintf("all that was sent is acknowledged by a kernel, and the receiver still sends data%s", ages(k))
 		}
 		return ReceiverBlocked, told, records

@@ -125,6 +125,6 @@ func (j *judge) crowd() {
 		}
 	}
 	if dead > 0 {
-		j.find("connections", fmt.Sprintf("%d of %d connections have stalled; what was sent on them is not acknowledged until they end", dead, len(list)), records...)
+		j.find("connections", fmt.Sprintf("of %d connections, %d stalled; what was sent on such a one is not acknowledged until it ends", len(list), dead), records...)
 	}
 }

@@ -157,7 +157,7 @@ func (j *judge) windowGate() bool {
 		}
 		text := fmt.Sprintf("the path %s cut for %s by %s", was, round(c.end-c.start), strings.Join(c.rules, ", and by "))
 		if c.counted {
-			text += fmt.Sprintf("; %s dropped (%d bytes) at the last look", count(c.packets, "packet"), c.bytes)
+			text += fmt.Sprintf("; at the last look %s (%d bytes) had been dropped", count(c.packets, "packet"), c.bytes)
 		}
 		return j.gate(holds("window", true, text, c.startN, c.endN))
 	case !c.counted:
@@ -220,7 +220,7 @@ func (j *judge) horizon() bool {
 	if !ok {
 		return j.gate(holds("horizon", false, "no new connection is known to pass since the cut: the path may still be shut", j.cut.endN, j.last.N))
 	}
-	watched := j.last.Mono - open
+	watched := max(j.last.Mono-open, 0) // the last reading may have been before it
 	enough := watched >= j.th.Horizon
 	says := "the path has carried new connections again"
 	if n == j.cut.endN {

@@ -57,12 +57,12 @@ func (t Thresholds) outage(k sockstate.Socket) (why string, ok bool) {
 	if n*math.Pow(min(1, (r+3)/(n+3)), float64(losses)) > t.Chance {
 		return "", false
 	}
-	return fmt.Sprintf("of %s before %.0f were sent again: so many in a row are not chance", count(segments-unanswered, "segment"), r), true
+	return fmt.Sprintf("of %s before, %.0f had to be sent again: so many in a row are not chance", count(segments-unanswered, "segment"), r), true
 }
 
 // young is the doubt about an outage that is known so early.
 func young(age time.Duration) string {
-	return fmt.Sprintf("there was no answer for only %s: a path that is down for a moment looks the same", round(age))
+	return fmt.Sprintf("no answer for %s is not long: a path that is down for a moment looks the same", round(age))
 }
 
 // known tells how soon after its last ACK a connection could be known to be
@@ -78,7 +78,7 @@ func (j *judge) known(c *conn) {
 		}
 		age := j.silent(s.sock)
 		if _, early := j.th.outage(s.sock); early || age >= j.th.Silent {
-			j.find("known", fmt.Sprintf("that nothing answers any more was known at %s, %s after it was last answered", j.clock(s.at), round(age)), s.n)
+			j.find("known", fmt.Sprintf("it was known at %s that nothing answers any more, %s after the last answer", j.clock(s.at), round(age)), s.n)
 			return
 		}
 	}

@@ -337,6 +337,10 @@ func (l *line) across(s int) (k sockstate.Socket, ok bool) {
 	e, _ := entryOf(l)
 	k = sockstate.Socket{Flow: e.Receiver(), State: sockstate.Established, Timer: sockstate.TimerOff, Inode: l.sock.Inode + 5000, Cookie: l.sock.Cookie + 5000}
 	k.Info = &sockstate.Info{RTO: 200 * time.Millisecond, LastDataRecv: time.Duration(silentFor) * time.Second}
+	if l.phase.is == silent { // what comes is left unread
+		k.RecvQ = uint32(300 * (s - l.since))
+		k.Info.BytesReceived = sockstate.Some(1000 + uint64(k.RecvQ))
+	}
 	if l.phase.is == deadBack {
 		k.SendQ, k.Timer = ackFrame, sockstate.TimerRetransmit
 	}

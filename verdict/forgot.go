@@ -112,7 +112,7 @@ func (j *judge) forgotten() {
 		if f.again != nil && f.again.ID == f.entry.ID && !f.told {
 			continue // a dump that missed it: the kernel walks a table that changes
 		}
-		text := fmt.Sprintf("%s forgot the connection at %s%s: its conntrack entry (%s, answers from %s) is gone, the socket is %s",
+		text := fmt.Sprintf("%s forgot the connection at %s%s: its conntrack entry (%s, answers from %s) is gone, while the socket is %s",
 			f.place, j.clock(f.at), within(f.at-f.from), f.entry.Orig, f.entry.Reply, j.conn.lastSeen().sock.State)
 		records := f.records
 		if f.again != nil {

@@ -64,7 +64,7 @@ func (j *judge) wentDown(list []reading[*timeline.Link]) {
 		}
 	}
 	if down != nil {
-		tell(down, "and was so at the end", down.n)
+		tell(down, "and stayed so to the end", down.n)
 	}
 }
 

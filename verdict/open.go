@@ -140,7 +140,7 @@ func (j *judge) oneDead(c *conn, since, stood time.Duration) {
 	if stood > j.th.Fresh {
 		what = "nothing waits"
 	}
-	j.find("signals disagree", fmt.Sprintf("the shipper's counters say that %s, the kernel that %s of the only connection are unacknowledged", what, count(last.sock.SendQ, "byte")),
+	j.find("signals disagree", fmt.Sprintf("the shipper's counters say that %s, and the kernel that the only connection has %s unacknowledged", what, count(last.sock.SendQ, "byte")),
 		last.n, j.acks[len(j.acks)-1].n)
 	j.stalled(c, since, fmt.Sprintf("stalled by the kernel's reckoning: %s for %s; class %s", unacked, round(age), class))
 }
@@ -171,7 +171,7 @@ func (j *judge) stood(since, stood time.Duration, waiting int64, n uint64) {
 	}
 	if begun, records := j.tried(j.last.Mono - j.th.StallAfter); begun >= j.th.Storm && !j.series.any() {
 		j.v.Class = NotConnected
-		j.conclude(Inconclusive, fmt.Sprintf("not connected for long: %s, and no ack for %s, while the shipper began %s in the last %s", waits, round(stood), count(begun, "connection"), j.th.StallAfter))
+		j.conclude(Inconclusive, fmt.Sprintf("never connected for long: %s, and no ack for %s, while the shipper began %s in the last %s", waits, round(stood), count(begun, "connection"), j.th.StallAfter))
 		j.find("class", "connections do not last: the receiver, the path or the shipper's own timeout ends them", append(records, n)...)
 		return
 	}
@@ -183,7 +183,7 @@ func (j *judge) stood(since, stood time.Duration, waiting int64, n uint64) {
 	}
 	if j.conn == nil {
 		j.v.Class = NotConnected
-		j.conclude(Inconclusive, fmt.Sprintf("not connected, %s, and no ack for %s: not a stalled connection, but none", waits, round(stood)))
+		j.conclude(Inconclusive, fmt.Sprintf("not connected, %s, and no ack for %s: there is no connection that could have stalled", waits, round(stood)))
 		j.find("class", "the shipper has no ESTABLISHED connection to the watched ports"+j.attempt(), j.last.N, n)
 		return
 	}

@@ -38,7 +38,7 @@ func TestPolicies(t *testing.T) {
 		rules  []string
 	}{
 		{"all chains", long, []func(*shoot){panics(10, 20, "ip", "PREROUTING", "OUTPUT", "FORWARD"), panics(10, 20, "ip6", "PREROUTING", "OUTPUT")},
-			[]int{10, 20}, []string{"host, ip raw PREROUTING by iptables-restor[4711]: policy drop, and so 2 chains more"}},
+			[]int{10, 20}, []string{"host, ip raw PREROUTING by iptables-restor[4711]: policy drop, as in 2 more chains"}},
 		{"of another family", long, []func(*shoot){panics(10, 20, "ip6", "PREROUTING", "OUTPUT")}, nil, nil},
 		{"one taken back later", long, []func(*shoot){panics(10, 16, "ip", "PREROUTING"), panics(10, 20, "ip", "OUTPUT")},
 			[]int{10, 20}, []string{"PREROUTING", "OUTPUT"}},

@@ -47,11 +47,11 @@ func (j *judge) bothSides() {
 	other := j.across(far)
 	switch {
 	case other == nil:
-		j.find("two-sided proof", fmt.Sprintf("the receiver has no socket of this connection (%s), the shipper's is %s", far, last.sock.State), append(records, j.looked.far.n)...)
+		j.find("two-sided proof", fmt.Sprintf("the receiver has no socket of this connection (%s), while the shipper's is %s", far, last.sock.State), append(records, j.looked.far.n)...)
 	case other.gone != 0:
-		j.find("two-sided proof", fmt.Sprintf("the receiver has no socket of this connection any more (%s, gone since %s), the shipper's is %s", far, j.clock(other.gone), last.sock.State), append(records, other.goneN)...)
+		j.find("two-sided proof", fmt.Sprintf("the receiver has no socket of this connection any more (%s, gone since %s), while the shipper's is %s", far, j.clock(other.gone), last.sock.State), append(records, other.goneN)...)
 	default:
-		j.otherEnd(far, other.lastSeen(), records)
+		j.otherEnd(other, records)
 		return
 	}
 	switch j.v.Class {
@@ -73,23 +73,43 @@ func (j *judge) across(far flow.Flow) (found *conn) {
 }
 
 // otherEnd tells of the receiver's socket.
-func (j *judge) otherEnd(far flow.Flow, s sighting, records []uint64) {
+func (j *judge) otherEnd(c *conn, records []uint64) {
+	s := c.lastSeen()
 	records = append(records, s.n)
 	read, ok := s.lastRead()
 	if !ok {
-		j.find("receiver's side", fmt.Sprintf("the receiver's socket of this connection (%s) is %s", far, s.sock.State), records...)
+		j.find("receiver's side", fmt.Sprintf("the receiver's socket of this connection (%s) is %s", c.flow, s.sock.State), records...)
 		return
 	}
 	age := j.last.Mono - read
-	j.find("receiver's side", fmt.Sprintf("the receiver's socket of this connection (%s) is %s and last received data %s before the end", far, s.sock.State, round(age)), records...)
-	if s.sock.RecvQ > 0 && age >= j.th.Silent {
-		j.find("receiver hangs", fmt.Sprintf("the receiver has left %s of this connection unread since it last received any: it is the receiver that hangs", count(s.sock.RecvQ, "byte")), s.n)
-	}
+	j.find("receiver's side", fmt.Sprintf("the receiver's socket of this connection (%s) is %s and last received data %s before the end", c.flow, s.sock.State, round(age)), records...)
+	j.leftUnread(c)
 	if room, ok := window(s.sock); ok && room > 0 && j.v.Class == ZeroWindow && age >= j.th.Fresh {
 		j.find("closed on the way", fmt.Sprintf("the receiver's socket offers a window of %s, and the shipper's was told zero: it is not the receiver that has no room, something on the path closes its window", count(room, "byte")), records...)
 	}
 	if j.v.Class == HalfOpen && age < j.th.Silent && s.sock.SendQ > 0 {
 		j.find("one way", "the receiver still gets what the shipper sends, and its own answers do not arrive: only the way back is dead", records...)
+	}
+}
+
+// leftUnread tells of a receiver that has read nothing for a while: what came and what
+// waits grow alike.
+func (j *judge) leftUnread(c *conn) {
+	taken := func(k sockstate.Socket) (n uint64, ok bool) {
+		if k.Info == nil || k.RecvQ == 0 {
+			return 0, false
+		}
+		came, ok := k.Info.BytesReceived.Get()
+		return came - uint64(k.RecvQ), ok
+	}
+	last := c.lastSeen()
+	read, ok := taken(last.sock)
+	if !ok {
+		return
+	}
+	since, _ := c.since(func(k sockstate.Socket) bool { n, ok := taken(k); return ok && n == read })
+	if stood := last.at - since; stood >= j.th.Silent {
+		j.find("receiver hangs", fmt.Sprintf("the receiver has read nothing of this connection for %s, and %s wait in its socket: it is the receiver that hangs", round(stood), count(last.sock.RecvQ, "byte")), last.n)
 	}
 }
 
@@ -103,6 +123,6 @@ func window(k sockstate.Socket) (bytes uint32, ok bool) {
 
 func (j *judge) staleDrops() {
 	if j.cut.stale > 0 {
-		j.find("forgotten flow", fmt.Sprintf("after the cut the path dropped %s more, because they belonged to a flow it no longer knew, while new connections passed", count(j.cut.stale, "packet")), j.cut.endN, j.cut.staleN)
+		j.find("forgotten flow", fmt.Sprintf("after the cut the path dropped %s, because they belonged to a flow it no longer knew, while new connections passed", count(j.cut.stale, "more packet")), j.cut.endN, j.cut.staleN)
 	}
 }

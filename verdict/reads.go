@@ -27,11 +27,9 @@ type reads struct {
 
 func (r reads) any() bool { return r.times > 0 }
 
+// String is for one that read something.
 func (r reads) String() string {
-	switch {
-	case !r.any():
-		return "the shipper read nothing"
-	case r.acks:
+	if r.acks {
 		return fmt.Sprintf("the receiver keeps the shipper waiting: %s read in %s, %d or a multiple at a time, each an ACK 0 that acknowledges nothing",
 			count(r.bytes, "byte"), round(r.last-r.first), ackFrame)
 	}

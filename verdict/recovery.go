@@ -49,7 +49,7 @@ func (j *judge) recovered() bool {
 	case old.by == ByReceiver:
 		j.conclude(Recovered, fmt.Sprintf("recovered: the receiver acknowledged again on the same connection; acks stood still for %s", round(stood)))
 	case old.by == ByResume:
-		j.conclude(Recovered, fmt.Sprintf("recovered: the old connection carried on, a retransmission got through; acks stood still for %s", round(stood)))
+		j.conclude(Recovered, fmt.Sprintf("recovered: the old connection carried on when a retransmission got through; acks stood still for %s", round(stood)))
 	case old.closedAfter > 0:
 		r.ClosedAfter = &old.closedAfter
 		j.conclude(Recovered, fmt.Sprintf("recovered by %s, %s after the last data read; acks moved again %s later",
@@ -122,11 +122,11 @@ func (e connEnd) long() string {
 	case ByFIN:
 		return "the receiver's FIN"
 	case ByDestroy:
-		return "its socket being destroyed on the shipper's host"
+		return "the destruction of its socket on the shipper's host"
 	case ByRestart:
 		return "a restart of the shipper"
 	}
-	return "a new connection, the end of the old one is not explained"
+	return "a new connection (the end of the old one is not explained)"
 }
 
 // oldEnd tells how the judged connection ended before t, from how it left

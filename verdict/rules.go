@@ -23,6 +23,9 @@ func (r *run) ruledCut() (best *cut) {
 		}
 	}
 	for _, s := range r.ruling {
+		if ours(s.rule) && r.announced() {
+			continue // a proxy's: of a fault that cuts there are marks, or records
+		}
 		if s.went.n == 0 {
 			if slices.ContainsFunc(made, s.follows) && !r.progressed(c.start, r.last.Mono) {
 				return nil // it has not ended
@@ -75,24 +78,8 @@ func (j *judge) ruled() {
 			continue // which the fault's own records or marks tell, or another's words
 		}
 		meets := s.met(j.run)
-		text := fmt.Sprintf("%s; added at %s%s", s, j.clock(s.came.at), within(s.came.at-s.came.from))
-		records := []uint64{s.came.n}
-		if s.went.n != 0 {
-			text += fmt.Sprintf(", gone at %s%s", j.clock(s.went.at), within(s.went.at-s.went.from))
-			records = append(records, s.went.n)
-		} else {
-			text += ", still there at the end"
-		}
+		text, records := j.life(s)
 		n, counts := s.packets()
-		if counts {
-			text += "; it counted "
-			if s.went.n == 0 {
-				text += "at least " // its counter is told when it goes, and once before
-			}
-			text += count(n, "packet")
-		} else {
-			text += "; it does not count, so it may have dropped packets of the connection"
-		}
 		switch {
 		case meets && met >= maxTold:
 			more = append(more, records...)
@@ -118,13 +105,36 @@ func (j *judge) ruled() {
 		}
 	}
 	if met > maxTold {
-		j.find("packet filter", fmt.Sprintf("%s more of that kind met the connection", count(met-maxTold, "rule")), more...)
+		j.find("packet filter", fmt.Sprintf("%s of that kind met the connection", count(met-maxTold, "more rule")), more...)
 	}
 	if unmet > maxTold {
-		j.warnf("%s more of that kind came or went", count(unmet-maxTold, "rule"))
+		j.warnf("%s of that kind came or went", count(unmet-maxTold, "more rule"))
 	}
 	j.ruledBefore()
 	j.unruled()
+}
+
+// life tells how long a rule stood, and what it counted.
+func (j *judge) life(s *standing) (text string, records []uint64) {
+	text = fmt.Sprintf("%s; added at %s%s", s, j.clock(s.came.at), within(s.came.at-s.came.from))
+	records = []uint64{s.came.n}
+	if s.went.n != 0 {
+		text += fmt.Sprintf(", gone at %s%s", j.clock(s.went.at), within(s.went.at-s.went.from))
+		records = append(records, s.went.n)
+	} else {
+		text += ", still there at the end"
+	}
+	switch n, counts := s.packets(); { // its counter is told when it goes, and once before
+	case !counts:
+		text += "; it does not count, so it may have dropped packets of the connection"
+	case s.went.n != 0:
+		text += "; it counted " + count(n, "packet")
+	case n > 0:
+		text += "; it counted at least " + count(n, "packet")
+	default:
+		text += "; it is not known to have counted any packet"
+	}
+	return text, records
 }
 
 // ours reports whether a rule is of a fault of halfopen's.

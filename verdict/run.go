@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"halfopen/beatstats"
@@ -34,7 +35,7 @@ type run struct {
 	parties  []reading[*timeline.Party]
 	settings []reading[*timeline.Settings]
 	failures []reading[*timeline.Failure]
-	marks    []reading[*timeline.Mark]
+	marks    []reading[*timeline.Mark] // that tell of a drop; of one that loses no packet of the shipper's, without Drop
 	rules    []reading[*timeline.Rule] // of the places that its packets pass
 	notices  []reading[*timeline.Track]
 	// unwatched are the remarks on packet filters that nobody watches.
@@ -114,7 +115,7 @@ func read(rec *timeline.Recording, shipper string) *run {
 			put(&r.settings, k, k.Settings)
 		case k.Failure != nil:
 			put(&r.failures, k, k.Failure)
-		case k.Mark != nil && k.Mark.Drop != "":
+		case k.Mark != nil && (k.Mark.Drop != "" || strings.HasPrefix(k.Mark.Text, timeline.DropMark)):
 			put(&r.marks, k, k.Mark)
 		case k.Mark != nil && k.Mark.Unwatched:
 			put(&r.unwatched, k, k.Mark)

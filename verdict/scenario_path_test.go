@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"halfopen/fault"
 	"halfopen/flow"
 	"halfopen/middlebox"
 	"halfopen/timeline"
@@ -114,7 +115,31 @@ func anew(r middlebox.Rule) middlebox.Rule {
 	return r
 }
 
+// byDrop is a rule of "halfopen drop --method d", which a plain mark tells of: it drops
+// what a proxy sends, and nothing of the shipper's.
+var byDrop = but(byPort, func(r *middlebox.Rule) {
+	r.Family, r.Table, r.Chain, r.Text = "inet", fault.Tables+"4242-1", "output", "meta mark 0xbd tcp dport 5044 objref drop"
+})
+
+// proxied tells of such a drop, beside what else is recorded of the path.
+func proxied(f film) film {
+	rest := f.path
+	f.path = func(m *shoot) {
+		if text, ok := map[int]string{10: timeline.DropStart, 20: timeline.DropEnd}[m.second]; ok {
+			m.add(timeline.Body{Mark: &timeline.Mark{Text: timeline.DropMark + "--method d in host: " + text}})
+		}
+		rest(m)
+	}
+	return f
+}
+
 var pathScenarios = []pathScenario{
+	{scenario: scenario{name: "a rule of a drop that told of itself", film: proxied(cutByRule(ruling{from: 10, to: 20, rule: byDrop}, film{ships: from10(silent)})), stall: true, verdict: Stalled, class: SilentPeer}, unwarned: fault.Tables},
+	{scenario: scenario{name: "a rule of a drop that told of itself, and stays", film: proxied(cutByRule(ruling{from: 10, rule: byDrop}, film{ships: from10(silent)})), stall: true, verdict: Stalled, class: SilentPeer}, unwarned: "packet"},
+	{scenario: scenario{name: "a rule of a drop that told nobody", film: cutByRule(ruling{from: 10, to: 20, rule: byDrop}, film{ships: from10(silent)}), stall: true, verdict: Stalled, class: SilentPeer}, warns: fault.Tables},
+	{scenario: scenario{name: "a stranger's rule beside those of a drop", film: proxied(cutByRules(film{ships: from10(silent)}, ruling{from: 10, to: 20, rule: byDrop}, ruling{from: 11, to: 20, rule: byPort})), stall: true, verdict: Stalled, class: SilentPeer}, warns: "ip filter FORWARD", unwarned: fault.Tables},
+	{scenario: scenario{name: "packets lost while a drop leads through its proxy", film: proxied(cutByRule(ruling{from: 10, to: 20, rule: byDrop}, film{ships: from10(dead)})), stall: true, verdict: Stalled, class: HalfOpen}, never: "packet filter"},
+
 	{scenario: scenario{name: "a rule by hand", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10, 20}, known: byRules},
 	{scenario: scenario{name: "a rule by hand, compared", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort), counts: 9, within: 250 * time.Millisecond}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
 	{scenario: scenario{name: "a rule by hand that does not count", film: cutByRule(ruling{from: 10, to: 20, rule: byPort}, film{seconds: 70, ships: from10(dead)}), stall: true, low: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},

@@ -71,6 +71,7 @@ var scenarios = []scenario{
 	{name: "zero window", film: film{ships: from10(zero)}, stall: true, verdict: Stalled, class: ZeroWindow},
 	{name: "silent proxy", film: film{ships: from10(silent)}, stall: true, verdict: Stalled, class: SilentPeer},
 	{name: "silent proxy, both sides", film: film{far: true, proxy: true, ships: from10(silent)}, stall: true, verdict: Stalled, class: SilentPeer, low: true, findings: []string{"two-sided proof", "signals disagree"}},
+	{name: "the receiver hangs, both sides", film: film{far: true, ships: from10(silent)}, stall: true, verdict: Stalled, class: SilentPeer, findings: []string{"receiver hangs"}},
 	{name: "silent proxy, from /proc", film: film{ships: with(from10(silent), func(s *ship) { s.proc = true })}, stall: true, verdict: Stalled, class: SilentPeer},
 
 	{name: "half-open", film: film{ships: from10(dead)}, stall: true, verdict: Stalled, class: HalfOpen},
@@ -158,6 +159,9 @@ func TestScenarios(t *testing.T) {
 			v := Judge(sc.film.roll(), Defaults())
 			if v.Verdict != sc.verdict || v.Class != sc.class {
 				t.Errorf("%q, class %q; want %q, class %q: %s", v.Verdict, v.Class, sc.verdict, sc.class, v.Summary)
+			}
+			if stalls := v.Verdict == Stalled || v.Verdict == Reproduced; stalls && len(v.Shippers) == 0 && !strings.HasSuffix(v.Summary, "; class "+string(v.Class)) {
+				t.Errorf("the summary does not end with the class: %s", v.Summary)
 			}
 			if by := recoveredBy(v); by != sc.by {
 				t.Errorf("ended by %q, want %q: %s", by, sc.by, v.Summary)

@@ -31,8 +31,8 @@ func (j *judge) judgeStall() {
 	j.bothSides()
 	j.staleDrops()
 	j.forecast(last)
-	j.conclude(Reproduced, fmt.Sprintf("reproduced: the connection stayed ESTABLISHED and %s, stalled for %s after the path came back",
-		class, round(j.v.Stall.AfterPath)))
+	j.conclude(Reproduced, fmt.Sprintf("reproduced: the connection stayed ESTABLISHED and stalled for %s after the path came back; class %s",
+		round(j.v.Stall.AfterPath), class))
 }
 
 func (j *judge) stayedEstablished() Finding {

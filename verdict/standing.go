@@ -181,7 +181,7 @@ func (s *standing) countedWith(made []*standing) bool {
 func (s *standing) String() string {
 	text := fmt.Sprintf("%s, %s %s %s%s: %s", s.at, s.rule.Family, s.rule.Table, s.rule.Chain, s.by, s.rule.Text)
 	if s.more > 0 {
-		text += fmt.Sprintf(", and so %s more", count(s.more, "chain"))
+		text += fmt.Sprintf(", as in %s", count(s.more, "more chain"))
 	}
 	return text
 }

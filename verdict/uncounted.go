@@ -29,13 +29,15 @@ func (j *judge) uncounted() {
 		}
 	}
 	if more > mostSilences {
-		j.find("silence", fmt.Sprintf("%s more of that kind", count(more-mostSilences, "pause")), j.last.N)
+		j.find("silence", fmt.Sprintf("%s of that kind", count(more-mostSilences, "more pause")), j.last.N)
 	}
 	if j.conn == nil {
 		return
 	}
 	if far, _, ok := j.mapped(j.conn); ok {
-		j.leftUnread(j.across(far))
+		if other := j.across(far); other != nil && other.gone == 0 {
+			j.leftUnread(other)
+		}
 	}
 }
 
@@ -82,28 +84,4 @@ func (j *judge) pauses(c *conn) (list []pause) {
 		}
 	}
 	return list
-}
-
-// leftUnread tells of a receiver that has read nothing for a while: what came and what
-// waits grow alike.
-func (j *judge) leftUnread(c *conn) {
-	if c == nil || c.gone != 0 {
-		return
-	}
-	taken := func(k sockstate.Socket) (n uint64, ok bool) {
-		if k.Info == nil || k.RecvQ == 0 {
-			return 0, false
-		}
-		came, ok := k.Info.BytesReceived.Get()
-		return came - uint64(k.RecvQ), ok
-	}
-	last := c.lastSeen()
-	read, ok := taken(last.sock)
-	if !ok {
-		return
-	}
-	since, _ := c.since(func(k sockstate.Socket) bool { n, ok := taken(k); return ok && n == read })
-	if stood := last.at - since; stood >= j.th.Silent {
-		j.find("receiver hangs", fmt.Sprintf("the receiver has read nothing of this connection for %s, and %s wait in its socket: it is the receiver that hangs", round(stood), count(last.sock.RecvQ, "byte")), last.n)
-	}
 }

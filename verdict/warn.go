@@ -16,7 +16,7 @@ func (j *judge) warn(rec *timeline.Recording) {
 		j.warnf("the recording is damaged: %s", d)
 	}
 	if rec.More > 0 {
-		j.warnf("the recording is damaged in %s more", count(rec.More, "line"))
+		j.warnf("the recording is damaged in %s", count(rec.More, "more line"))
 	}
 	if first := rec.Records[0].N; first > 1 {
 		j.warnf("what is judged begins with record %d: the segments before were removed, or are more than is loaded", first)

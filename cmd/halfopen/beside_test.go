@@ -124,6 +124,7 @@ func TestBesideLeavesNothing(t *testing.T) {
 	if code, out := r.end(); code != exitInconclusive {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
+	until(60*time.Second, func() bool { return !runs(child) }) // killed is not yet gone
 	if runs(child) || !runs(daemon) {
 		t.Errorf("the child in the background runs: %t; the daemon: %t", runs(child), runs(daemon))
 	}
@@ -144,7 +145,7 @@ func TestBesideKilled(t *testing.T) {
 		text, err := os.ReadFile(files[0])
 		return err == nil && bytes.Contains(text, []byte(what))
 	}
-	until(5*time.Second, func() bool { return recorded("the last word") })
+	until(60*time.Second, func() bool { return recorded("the last word") })
 	if !recorded("the last word") {
 		t.Fatal("the mark is not in the file")
 	}
@@ -152,7 +153,7 @@ func TestBesideKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.end()
-	until(10*time.Second, func() bool { return !runs(script) && !runs(child) })
+	until(60*time.Second, func() bool { return !runs(script) && !runs(child) })
 	if runs(script) || runs(child) {
 		t.Errorf("the script runs: %t; its child: %t", runs(script), runs(child))
 	}

@@ -136,7 +136,7 @@ func startCapture(t *testing.T, p *bedPair, evidence string, args ...string) *ex
 		text, _ := os.ReadFile(files[0])
 		return bytes.Count(text, []byte(`"capture":{`)) == 3 // both, and the host between
 	}
-	if until(20*time.Second, begun); !begun() {
+	if until(60*time.Second, begun); !begun() {
 		t.Fatal("the captures never began")
 	}
 	return cmd
@@ -149,18 +149,18 @@ func TestRecordCapture(t *testing.T) {
 	p := newBedPair(t)
 	evidence := filepath.Join(t.TempDir(), "evidence")
 	cmd := startCapture(t, p, evidence, "--capture-size", "64K", "--capture-keep", "2")
-	client, server, err := p.dial(5 * time.Second)
+	client, server, err := p.dial(30 * time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 1000 {
-		if err := p.talk(client, server, 5*time.Second); err != nil {
+		if err := p.talk(client, server, 30*time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
 	server.(*net.TCPConn).SetLinger(0)
 	server.Close()
-	client.SetReadDeadline(time.Now().Add(5 * time.Second))
+	client.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Fatalf("the connection ended by %v", err)
 	}
@@ -193,8 +193,8 @@ func TestRecordCaptureKilled(t *testing.T) {
 		files, _ := filepath.Glob(filepath.Join(evidence, "*-capture-all.pcapng"))
 		return strings.Join(files, "")
 	}
-	for limit := time.Now().Add(20 * time.Second); ; {
-		if err := p.talk(p.client, p.server, 5*time.Second); err != nil {
+	for limit := time.Now().Add(60 * time.Second); ; {
+		if err := p.talk(p.client, p.server, 30*time.Second); err != nil {
 			t.Fatal(err)
 		}
 		if st, err := os.Stat(file()); err == nil && st.Size() > 0 {

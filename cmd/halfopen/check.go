@@ -47,7 +47,8 @@ as soon as more packets in a row went unanswered than its losses of before expla
 moment looks the same. What can't be told is called unknown, with the reason.
 
 It takes as long as --over and a little, some 5s where an endpoint of counters hangs, and
-never longer than --timeout; what was had by then is shown, and marked.
+never longer than --timeout; what was had by then is shown, marked as partial, and called
+unknown, unless something has stalled.
 
 As a monitoring plugin (--plugin) it prints one line with performance data and the report
 behind it. --warning and --critical are for how long acks stand still on any connection:
@@ -160,13 +161,13 @@ func (o *checkupOptions) run(ctx context.Context, args []string, stdout, stderr 
 
 // checkupCode is the answer as an exit code.
 func checkupCode(c verdict.Checkup) int {
-	switch {
-	case c.Health == verdict.Stuck:
+	switch c.Health {
+	case verdict.Stuck:
 		return exitStalled
-	case c.Health == verdict.Untold || len(c.Partial) > 0:
-		return exitInconclusive
+	case verdict.Healthy, verdict.Idle:
+		return exitOK
 	}
-	return exitOK
+	return exitInconclusive
 }
 
 // answer gives an error the form and the exit code that were asked for.

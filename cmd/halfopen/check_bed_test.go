@@ -15,16 +15,16 @@ import (
 	"halfopen/verdict"
 )
 
-// checked runs halfopen check and reads its answer.
+// checked runs halfopen check, with time even on a busy machine unless args say otherwise, and reads its answer.
 func checked(t testing.TB, args ...string) (c verdict.Checkup, code int) {
 	t.Helper()
-	cmd := exec.Command(binary, append([]string{"check", "--json"}, args...)...)
+	cmd := exec.Command(binary, append([]string{"check", "--json", "--timeout", "1m"}, args...)...)
 	cmd.Stderr = t.Output()
 	out, _ := cmd.Output()
 	if err := json.Unmarshal(out, &c); err != nil {
 		t.Fatalf("halfopen check: %s: %v\n%s", cmd.ProcessState, err, out)
 	}
-	if len(c.Shippers) > 0 && len(c.Partial) == 0 && cmd.ProcessState.ExitCode() != checkupCode(c) {
+	if cmd.ProcessState.ExitCode() != checkupCode(c) {
 		t.Errorf("exit code %d, of a check that says %s", cmd.ProcessState.ExitCode(), c.Health)
 	}
 	return c, cmd.ProcessState.ExitCode()

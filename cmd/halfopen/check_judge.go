@@ -58,7 +58,7 @@ func (v *visit) judge() verdict.Checkup {
 	for _, w := range v.wards {
 		for _, l := range w.looks {
 			if l.hung != "" {
-				c.Partial = append(c.Partial, "the counters of "+w.subject.name+": "+l.hung)
+				c.Miss("the counters of " + w.subject.name + ": " + l.hung)
 				break
 			}
 		}

@@ -16,7 +16,7 @@ import (
 // plugged is halfopen check --plugin beside the shipper of a pair.
 func (p *bedPair) plugged(args ...string) (line, rest string, code int) {
 	p.t.Helper()
-	cmd := exec.Command(binary, append([]string{"check", "--plugin", "--netns", nsPath(p.bed.Shipper), "--port", "5044", "--over", "100ms"}, args...)...)
+	cmd := exec.Command(binary, append([]string{"check", "--plugin", "--netns", nsPath(p.bed.Shipper), "--port", "5044", "--over", "100ms", "--timeout", "1m"}, args...)...)
 	out, _ := cmd.Output()
 	line, rest, _ = strings.Cut(string(out), "\n")
 	return line, rest, cmd.ProcessState.ExitCode()

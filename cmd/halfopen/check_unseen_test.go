@@ -98,8 +98,8 @@ func TestCheckHungEndpoints(t *testing.T) {
 			t.Fatalf("ward %d: %+v", i, w.looks)
 		}
 	}
-	if c := v.judge(); len(c.Shippers) != len(wards) || len(c.Partial) != len(wards)-1 {
-		t.Errorf("%d shippers, %d of them marked", len(c.Shippers), len(c.Partial))
+	if c := v.judge(); len(c.Shippers) != len(wards) || len(c.Partial) != len(wards)-1 || c.Health != verdict.Untold {
+		t.Errorf("%s: %d shippers, %d of them marked", c.Health, len(c.Shippers), len(c.Partial))
 	}
 }
 

@@ -57,7 +57,7 @@ func (o *checkupOptions) visit(ctx context.Context) (verdict.Checkup, error) {
 		if ctx.Err() != nil {
 			why = "it was interrupted"
 		}
-		c.Partial = append(c.Partial, why+v.underWay())
+		c.Miss(why + v.underWay())
 	}
 	return c, nil
 }

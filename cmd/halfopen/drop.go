@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"halfopen/fault"
 	"halfopen/flow"
@@ -36,7 +37,34 @@ func newDrop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drop",
 		Short: "Break the path of a connection for a time, and undo it for sure",
-		Long: `drop breaks the path of long-lived connections on purpose: on this host, or in the network
+		Long:  dropHelp(),
+		Example: `  sudo halfopen drop --port 5044 --dry-run             # what would be done, for nft
+  sudo halfopen drop --port 5044                       # cut 20s, then forget the flows
+  sudo halfopen drop --method b --container filebeat --port 5044
+  sudo halfopen drop --method a --port 5044 --loss 5% --for 5m
+  sudo halfopen drop --method b --flow 10.0.0.2:40312-10.0.0.9:5044 --interface eth0
+  sudo halfopen drop --undo                            # what a killed one has left`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.undo {
+				return undoDrops(cmd.OutOrStdout())
+			}
+			m, err := o.check(cmd.Flags().Changed("hold"))
+			if err != nil {
+				return err
+			}
+			o.ports.hint(cmd.ErrOrStderr())
+			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
+			return runDrop(ctx, o, m, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	o.add(cmd.Flags())
+	return cmd
+}
+
+func dropHelp() string {
+	return `drop breaks the path of long-lived connections on purpose: on this host, or in the network
 namespace of a container or process. It ends by itself (--for, then --hold), at Ctrl-C at
 once, and with its process: the rules stand in an nf_tables table that the kernel removes
 with it, kill -9 included. No rule of anybody else's is changed or flushed.
@@ -73,29 +101,10 @@ really dropped, how many, which conntrack entries were deleted. Recorders that r
 host are told by a mark.
 
 It needs CAP_NET_ADMIN, and Linux 5.12 (on an interface 5.16). Exit codes: 0 done, 1 error,
-2 usage or refused, 4 done, but not one packet was met.`,
-		Example: `  sudo halfopen drop --port 5044 --dry-run             # what would be done, for nft
-  sudo halfopen drop --port 5044                       # cut 20s, then forget the flows
-  sudo halfopen drop --method b --container filebeat --port 5044
-  sudo halfopen drop --method a --port 5044 --loss 5% --for 5m
-  sudo halfopen drop --method b --flow 10.0.0.2:40312-10.0.0.9:5044 --interface eth0
-  sudo halfopen drop --undo                            # what a killed one has left`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.undo {
-				return undoDrops(cmd.OutOrStdout())
-			}
-			m, err := o.check(cmd.Flags().Changed("hold"))
-			if err != nil {
-				return err
-			}
-			o.ports.hint(cmd.ErrOrStderr())
-			ctx, stop := untilSignal(cmd.Context())
-			defer stop()
-			return runDrop(ctx, o, m, cmd.OutOrStdout(), cmd.ErrOrStderr())
-		},
-	}
-	f := cmd.Flags()
+2 usage or refused, 4 done, but not one packet was met.`
+}
+
+func (o *dropOptions) add(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringVar(&o.method, "method", fault.Transient.Name, "how the path is broken")
 	f.Var(&o.ports, "port", "port of the connections; repeats")
@@ -115,7 +124,6 @@ It needs CAP_NET_ADMIN, and Linux 5.12 (on an interface 5.16). Exit codes: 0 don
 	f.StringVar(&o.evidence, "evidence", defaultEvidence, "folder for the drop window; a recorder there is told")
 	f.StringVar(&o.experiment, "experiment", "halfopen-nat", "first part of the file's name")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
-	return cmd
 }
 
 func methodHelp(methods []fault.Method) string {

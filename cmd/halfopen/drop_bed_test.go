@@ -48,7 +48,7 @@ func newBedPair(t testing.TB) *bedPair {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.listener.Close() })
-	if p.client, p.server, err = p.dial(5 * time.Second); err != nil {
+	if p.client, p.server, err = p.dial(30 * time.Second); err != nil {
 		t.Fatal(err)
 	}
 	return p

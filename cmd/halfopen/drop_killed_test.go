@@ -17,7 +17,7 @@ func TestDropKilledIsJudged(t *testing.T) {
 	h := startByHand(t)
 	h.record()
 	d := startDrop(t, h.bed.Router, "--method", "c", "--for", "1h", "--evidence", h.evidence)
-	until(20*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		q, again := h.sendQueue()
 		return q > 0 && again >= 3
 	})

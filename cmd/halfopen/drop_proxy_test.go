@@ -36,7 +36,7 @@ func TestDropProxyEnds(t *testing.T) {
 			place := sleeper(t, ns) // what a container's process is
 			d := startDropAt(t, []string{"--pid", strconv.Itoa(place)}, append(strings.Fields(tt.args), "--for", "1s", "--hold", "1h")...)
 			d.await("step proxy")
-			client, server, err := p.dial(5 * time.Second)
+			client, server, err := p.dial(30 * time.Second)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func TestDropProxyEnds(t *testing.T) {
 				t.Errorf("tables %v, before %v", after, before)
 			}
 			told := false
-			until(20*time.Second, func() bool {
+			until(60*time.Second, func() bool {
 				_, err := client.Write([]byte("x"))
 				told = err != nil
 				return told
@@ -69,14 +69,14 @@ func TestDropProxyEnds(t *testing.T) {
 			if !told {
 				t.Error("the client is never told that its connection has ended")
 			}
-			if err := p.talk(p.client, p.server, 10*time.Second); err != nil {
+			if err := p.talk(p.client, p.server, 30*time.Second); err != nil {
 				t.Errorf("the connection of before: %v", err)
 			}
-			client, server, err = p.dial(5 * time.Second)
+			client, server, err = p.dial(30 * time.Second)
 			if err != nil {
 				t.Fatalf("a new connection: %v", err)
 			}
-			if err := p.talk(client, server, 5*time.Second); err != nil {
+			if err := p.talk(client, server, 30*time.Second); err != nil {
 				t.Errorf("a new connection: %v", err)
 			}
 		})

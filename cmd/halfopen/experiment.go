@@ -124,21 +124,15 @@ func (x *experiment) record(ctx context.Context) (err error) {
 	return err
 }
 
-// sysctls sets those of the bed. The files are those of the thread's namespace.
+// sysctls sets those of the bed.
 func (x *experiment) sysctls() error {
-	set := func(ns *netns.NS, file string, value int) error {
-		if err := ns.Do(func() error { return os.WriteFile(file, []byte(strconv.Itoa(value)), 0) }); err != nil {
-			return fmt.Errorf("set %s to %d: %w", file, value, err)
-		}
-		return nil
-	}
 	if x.opts.retries2 > 0 {
-		if err := set(x.bed.Shipper, "/proc/sys/net/ipv4/tcp_retries2", x.opts.retries2); err != nil {
+		if err := x.bed.Shipper.SetSysctl("net.ipv4.tcp_retries2", strconv.Itoa(x.opts.retries2)); err != nil {
 			return err
 		}
 	}
 	if x.method.name == fault.Idle.Name { // from the beginning: an entry takes it with a packet, and none may follow the cut
-		return set(x.bed.Router, "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established", int(x.opts.idle.Seconds()))
+		return x.bed.Router.SetSysctl("net.netfilter.nf_conntrack_tcp_timeout_established", strconv.Itoa(int(x.opts.idle.Seconds())))
 	}
 	return nil
 }

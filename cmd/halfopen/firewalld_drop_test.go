@@ -42,7 +42,7 @@ func newGuarded(p *bedPair, backend string, ns, from *netns.NS, addr netip.Addr,
 		}
 	}
 	g.cmd("--complete-reload") // chains are listed in the order in which they were made
-	if err := p.talk(p.client, p.server, 5*time.Second); err != nil || !g.filters() {
+	if err := p.talk(p.client, p.server, 30*time.Second); err != nil || !g.filters() {
 		t.Fatalf("without a fault: %v, firewalld in force: %t", err, g.filters())
 	}
 	g.before, g.foreign = g.rules(), p.tables(ns)
@@ -112,14 +112,15 @@ func TestDropBesideFirewalld(t *testing.T) {
 
 			d := startDrop(t, p.bed.Router, "--method", "c", "--for", "8s", "--hold", "1h")
 			d.await("step drop")
+			p.client.Write([]byte("x")) // to be met, however long the next takes
 			g.cmd("--reload")
 			g.cut("reloaded", p.client, p.server)
 			d.await("step forget")
 			g.cmd("--complete-reload")
 			g.cut("reloaded wholly", p.server, p.client)
-			client, server, err := p.dial(5 * time.Second)
+			client, server, err := p.dial(30 * time.Second)
 			if err == nil {
-				err = p.talk(client, server, 5*time.Second)
+				err = p.talk(client, server, 30*time.Second)
 			}
 			if err != nil {
 				t.Errorf("a new connection: %v", err)

@@ -57,7 +57,7 @@ func TestFirewalldRecorded(t *testing.T) {
 		by                 string // whom the kernel tells, "" where tables are compared
 		rule, text         string // as recorded, and in the window
 	}{
-		{"nftables", "--panic-on", "--panic-off", "firewalld", "policy drop", "policy drop, and so 1 chain more"},
+		{"nftables", "--panic-on", "--panic-off", "firewalld", "policy drop", "policy drop, as in 1 more chain"},
 		{"iptables-nft", "--direct --add-rule" + direct, "--direct --remove-rule" + direct, "iptables-restor", "tcp dport 5044 counter drop", "tcp dport 5044 counter drop"},
 		{"iptables-legacy", "--panic-on", "--panic-off", "", "target DROP", "ip legacy raw PREROUTING: target DROP"},
 	} {
@@ -82,7 +82,7 @@ func TestFirewalldRecorded(t *testing.T) {
 			f.cmd("--policy=shipping", "--remove-rich-rule="+rich)
 
 			from0, from1 := f.cmd(strings.Fields(tt.cut)...)
-			until(20*time.Second, func() bool {
+			until(60*time.Second, func() bool {
 				q, again := h.sendQueue()
 				return time.Since(from1) > 4*time.Second && q > 0 && again >= 3
 			})
@@ -97,7 +97,7 @@ func TestFirewalldRecorded(t *testing.T) {
 				t.Fatalf("%s: %s\nwindow %+v\n%+v\n%q", v.Verdict, v.Summary, w, v.Findings, v.Warnings)
 			}
 			t.Logf("%s to %s (within %s and %s): %s", w.Start, w.End, w.StartWithin, w.EndWithin, w.Rules[0])
-			const slack = 50 * time.Millisecond // a notice is read within some milliseconds, on a busy machine
+			const slack = 500 * time.Millisecond // a notice is read within some milliseconds, by a process that gets to run
 			if w.Start.Before(from0) || w.Start.Add(-w.StartWithin).After(from1.Add(slack)) {
 				t.Errorf("start %s within %s, want between %s and %s", w.Start, w.StartWithin, from0, from1)
 			}

@@ -53,7 +53,7 @@ func startFirewalld(t *testing.T, ns *netns.NS, backend string) *firewalld {
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		<-ended
-		until(10*time.Second, func() bool { return !f.answers() })
+		until(60*time.Second, func() bool { return !f.answers() })
 		if f.answers() {
 			t.Errorf("the D-Bus of %s outlives its firewalld", f.dir)
 		}
@@ -62,7 +62,7 @@ func startFirewalld(t *testing.T, ns *netns.NS, backend string) *firewalld {
 		}
 	})
 	up := false
-	until(30*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		select {
 		case err := <-ended:
 			ended <- err

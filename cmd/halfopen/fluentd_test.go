@@ -138,7 +138,7 @@ func fluentd(t *testing.T, ns *netns.NS, end string) (pid int) {
 		cmd.Process.Signal(syscall.SIGKILL)
 		cmd.Wait()
 	})
-	until(10*time.Second, func() bool { // exec has closed our pipe a moment before the arguments are there
+	until(60*time.Second, func() bool { // exec has closed our pipe a moment before the arguments are there
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid))
 		return bytes.HasPrefix(args, []byte("fluentd"))
 	})
@@ -184,7 +184,7 @@ func TestRecordFluentdPair(t *testing.T) {
 	near, far := host(t), host(t)
 	wire(t, near, far)
 	receiver := fluentd(t, far, "in")
-	until(20*time.Second, func() bool { return listens(far, 24224) })
+	until(60*time.Second, func() bool { return listens(far, 24224) })
 	shipper := fluentd(t, near, "out")
 	dir := filepath.Join(t.TempDir(), "evidence")
 	cmd := exec.Command(binary, "record", "--json", "--quiet", "--evidence", dir, "--for", "40s", "--port", "24224",

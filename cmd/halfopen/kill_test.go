@@ -170,7 +170,7 @@ func lastRecord(dir string) (last time.Duration, segments int, err error) {
 func TestRecordKeep(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	cmd := exec.Command(binary, "record", "--quiet", "--evidence", dir, "--netns", "/proc/self/ns/net", "--max-size", "64K", "--keep", "30K/1d", "--for", "5s")
+	cmd := exec.Command(binary, "record", "--quiet", "--evidence", dir, "--netns", "/proc/self/ns/net", "--max-size", "64K", "--keep", "30K/1d", "--for", "10s")
 	if err := busy(t).Start(cmd); err != nil {
 		t.Fatal(err)
 	}

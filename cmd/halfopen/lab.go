@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"halfopen/lab"
 	"halfopen/timeline"
@@ -42,7 +43,44 @@ func newLab() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
 		Short: "Reproduce the half-open stall on this kernel, record it and judge it",
-		Long: `lab builds a test bed of three network namespaces, shipper, router and receiver, lets a
+		Long:  labHelp(),
+		Example: `  sudo halfopen lab                          # the half-open stall, about a minute
+  sudo halfopen lab --shipper-timeout 30s    # Filebeat's own default: it recovers
+  sudo halfopen lab --method none            # a healthy connection, for comparison
+  sudo halfopen lab --method d               # behind a proxy that goes on acknowledging
+  sudo halfopen lab --filebeat /usr/share/filebeat/bin/filebeat
+  sudo halfopen lab --method f-rst --capture # who sent the reset?
+  sudo halfopen lab --matrix                 # every method and setting, in three minutes
+  sudo halfopen lab --json --quiet | jq .verdict`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.config.apply(cmd); err != nil {
+				return err
+			}
+			if err := o.check(); err != nil {
+				return err
+			}
+			if !lab.MayMakeNamespaces() {
+				code, err := lab.InUserNamespace()
+				if err != nil {
+					return err
+				}
+				return codeError(code)
+			}
+			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
+			if o.matrix {
+				return runMatrix(ctx, o, cmd.Flags().Changed, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			}
+			return runLab(ctx, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	o.add(cmd.Flags())
+	return cmd
+}
+
+func labHelp() string {
+	return `lab builds a test bed of three network namespaces, shipper, router and receiver, lets a
 log shipper send a growing log through the router's NAT, cuts the path for a while, makes
 the router forget the connection, and watches whether the shipper ever notices. All of it
 is recorded; the verdict comes from the recording alone.
@@ -75,39 +113,10 @@ environment variables:
 
 ` + captureHelp + `
 
-Exit codes: 0 recovered or not stalled, 1 error, 2 usage, 3 reproduced, 4 inconclusive.`,
-		Example: `  sudo halfopen lab                          # the half-open stall, about a minute
-  sudo halfopen lab --shipper-timeout 30s    # Filebeat's own default: it recovers
-  sudo halfopen lab --method none            # a healthy connection, for comparison
-  sudo halfopen lab --method d               # behind a proxy that goes on acknowledging
-  sudo halfopen lab --filebeat /usr/share/filebeat/bin/filebeat
-  sudo halfopen lab --method f-rst --capture # who sent the reset?
-  sudo halfopen lab --matrix                 # every method and setting, in three minutes
-  sudo halfopen lab --json --quiet | jq .verdict`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.config.apply(cmd); err != nil {
-				return err
-			}
-			if err := o.check(); err != nil {
-				return err
-			}
-			if !lab.MayMakeNamespaces() {
-				code, err := lab.InUserNamespace()
-				if err != nil {
-					return err
-				}
-				return codeError(code)
-			}
-			ctx, stop := untilSignal(cmd.Context())
-			defer stop()
-			if o.matrix {
-				return runMatrix(ctx, o, cmd.Flags().Changed, cmd.OutOrStdout(), cmd.ErrOrStderr())
-			}
-			return runLab(ctx, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
-		},
-	}
-	f := cmd.Flags()
+Exit codes: 0 recovered or not stalled, 1 error, 2 usage, 3 reproduced, 4 inconclusive.`
+}
+
+func (o *labOptions) add(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringVar(&o.evidence, "evidence", defaultEvidence, "folder for the recording")
 	f.StringVar(&o.experiment, "experiment", "halfopen-nat", "first part of the names of all files")
@@ -136,7 +145,6 @@ Exit codes: 0 recovered or not stalled, 1 error, 2 usage, 3 reproduced, 4 inconc
 	f.Lookup("calm").Hidden = true
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
 	f.BoolVar(&o.json, "json", false, "print the verdict as JSON")
-	return cmd
 }
 
 func runnable(program string) bool {

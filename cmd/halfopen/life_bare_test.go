@@ -43,7 +43,7 @@ func TestRecordBareRestart(t *testing.T) {
 	}
 	told := func(change string, pid int) {
 		t.Helper()
-		until(20*time.Second, func() bool { return tells(change, pid) })
+		until(60*time.Second, func() bool { return tells(change, pid) })
 		if !tells(change, pid) {
 			t.Fatalf("process %d was never told to have %s", pid, change)
 		}

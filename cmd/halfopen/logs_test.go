@@ -63,7 +63,7 @@ func (r *logRun) load() *timeline.Recording {
 func (r *logRun) sees(what string, is func(*timeline.Recording) bool) {
 	r.t.Helper()
 	seen := false
-	until(30*time.Second, func() bool { seen = is(r.load()); return seen })
+	until(60*time.Second, func() bool { seen = is(r.load()); return seen })
 	if !seen {
 		r.t.Fatalf("waited in vain for %s", what)
 	}

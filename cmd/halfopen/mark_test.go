@@ -27,7 +27,7 @@ func recorder(t *testing.T, ns *netns.NS, dir string, env ...string) string {
 		_ = cmd.Wait()
 	})
 	var sockets []string
-	until(10*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		sockets, _ = filepath.Glob(filepath.Join(dir, "*-mark.sock"))
 		return len(sockets) > 0
 	})

@@ -123,7 +123,7 @@ func TestLinkDownByHand(t *testing.T) {
 		}
 	}
 	set(vnl.LinkSetDown)
-	until(20*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		_, again := h.sendQueue()
 		return again >= 2
 	})

@@ -182,19 +182,7 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 	if err != nil {
 		return err
 	}
-	for _, why := range skipped {
-		fmt.Fprintf(stderr, "halfopen: not watched: %s\n", why)
-	}
-	for _, spec := range o.logs.specs {
-		warnLog(spec.path, stderr)
-	}
-	if !o.quiet {
-		for _, s := range subjects {
-			fmt.Fprint(stderr, describeProgram(s.withLogs()))
-		}
-		fmt.Fprintf(stderr, "sockets are watched on ports %s, at either end\n", o.ports.String())
-		fmt.Fprintln(stderr, "to watch something else: --pid, --container, --netns, --port, --stats, --log")
-	}
+	o.introduce(subjects, skipped, stderr)
 	if err := o.capture.require(subjects, o.ports.set()); err != nil {
 		return err
 	}
@@ -213,17 +201,8 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 	rec.Limit(o.limits.limits)
 	o.config.keep(rec)
 	keepSettings(rec, subjects)
-	owners := collect.NewOwners(discover.Redact)
-	onset := collect.NewOnset()
-	sources := append(o.capture.begin(places), collect.Clock{Every: time.Second}, owners, onset, show)
-	all := collect.NewNamespaces(recordPlaces(subjects, nil))
-	for _, s := range subjects {
-		sources = append(sources, s.source(o, all, owners, onset, logs))
-	}
-	for _, w := range ways {
-		sources = append(sources, w.sources(w.place.Name, nil)...)
-		sources = append(sources, o.capture.at(w.place.Name, nil, w.ns, o.ports.set())...)
-	}
+	sources := append(o.capture.begin(places), show)
+	sources = append(sources, o.sources(subjects, ways, logs)...)
 	sources = append(sources, logs.begin(rec)...)
 	show.watch(o.lasts)
 	if o.beside.args != nil {
@@ -244,6 +223,39 @@ func runRecord(ctx context.Context, o recordOptions, stdout, stderr io.Writer) e
 		err = nil // Ctrl-C is how a recording without --for ends
 	}
 	return o.beside.passOn(announce(ctx, rec, err, o.json, stdout, stderr), stderr)
+}
+
+// introduce says what is watched, and what is not.
+func (o *recordOptions) introduce(subjects []*subject, skipped []string, stderr io.Writer) {
+	for _, why := range skipped {
+		fmt.Fprintf(stderr, "halfopen: not watched: %s\n", why)
+	}
+	for _, spec := range o.logs.specs {
+		warnLog(spec.path, stderr)
+	}
+	if o.quiet {
+		return
+	}
+	for _, s := range subjects {
+		fmt.Fprint(stderr, describeProgram(s.withLogs()))
+	}
+	fmt.Fprintf(stderr, "sockets are watched on ports %s, at either end\n", o.ports.String())
+	fmt.Fprintln(stderr, "to watch something else: --pid, --container, --netns, --port, --stats, --log")
+}
+
+// sources read the subjects and the ways between them, until the recording ends.
+func (o *recordOptions) sources(subjects []*subject, ways []around, logs logPlan) []collect.Source {
+	owners, onset := collect.NewOwners(discover.Redact), collect.NewOnset()
+	list := []collect.Source{collect.Clock{Every: time.Second}, owners, onset}
+	all := collect.NewNamespaces(recordPlaces(subjects, nil))
+	for _, s := range subjects {
+		list = append(list, s.source(*o, all, owners, onset, logs))
+	}
+	for _, w := range ways {
+		list = append(list, w.sources(w.place.Name, nil)...)
+		list = append(list, o.capture.at(w.place.Name, nil, w.ns, o.ports.set())...)
+	}
+	return list
 }
 
 // lastsFor waits for d, or for Ctrl-C where d is 0.

@@ -71,7 +71,7 @@ func TestRecord(t *testing.T) {
 // pid finds a party of the lab by its command line.
 func (r *labRun) pid(arg string) (pid int) {
 	r.t.Helper()
-	until(10*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		procs, err := procfs.AllProcs()
 		if err != nil {
 			r.t.Fatal(err)

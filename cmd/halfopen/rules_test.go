@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,7 +60,30 @@ func startByHand(t *testing.T) *byHand {
 			t.Error(err)
 		}
 	})
+	h.connected() // what holds sockets in a namespace tells a recorder who is there
 	return h
+}
+
+// connected waits until the shipper has a connection.
+func (h *byHand) connected() {
+	h.t.Helper()
+	diag, err := sockstate.OpenDiag(h.bed.Shipper, flow.NewPorts(5044))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer diag.Close()
+	yes := false
+	until(60*time.Second, func() bool {
+		socks, err := diag.Dump()
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		yes = slices.ContainsFunc(socks, func(s sockstate.Socket) bool { return s.State == sockstate.Established })
+		return yes
+	})
+	if !yes {
+		h.t.Fatal("the shipper has no connection after 60 s")
+	}
 }
 
 // grow adds ten lines a second.
@@ -112,7 +136,7 @@ func (h *byHand) await(what string, done func(*timeline.Recording) bool) {
 	h.t.Helper()
 	var rec *timeline.Recording
 	ok := false
-	until(40*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		path, err := timeline.Find(h.evidence)
 		if err != nil {
 			return false
@@ -249,7 +273,7 @@ func TestCutByHand(t *testing.T) {
 			}
 			h.record()
 			from0, from1 := h.run(ns, tt.add)
-			until(20*time.Second, func() bool {
+			until(60*time.Second, func() bool {
 				q, again := h.sendQueue()
 				return time.Since(from1) > 4*time.Second && q > 0 && again >= 3
 			})
@@ -266,8 +290,8 @@ func TestCutByHand(t *testing.T) {
 				t.Fatalf("%s: %s\nwindow %+v\n%+v\n%q", v.Verdict, v.Summary, w, v.Findings, v.Warnings)
 			}
 			t.Logf("%s to %s (within %s and %s): %s", w.Start, w.End, w.StartWithin, w.EndWithin, w.Rules[0])
-			// A notice is read within some milliseconds, on a busy machine.
-			const slack = 50 * time.Millisecond
+			// A notice is read within some milliseconds, by a process that gets to run.
+			const slack = 500 * time.Millisecond
 			if w.Start.Add(-w.StartWithin).After(from1.Add(slack)) || w.Start.Before(from0) || !tt.polls && w.Start.After(from1.Add(slack)) {
 				t.Errorf("start %s within %s, want between %s and %s", w.Start, w.StartWithin, from0, from1)
 			}

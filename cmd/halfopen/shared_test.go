@@ -99,7 +99,7 @@ func shipping(t *testing.T, near, far *netns.NS, to string) (shipper, receiver i
 	receiver = party(t, far, "logstash", "lab-receiver")
 	shipper = party(t, near, "filebeat", "lab-shipper", "HALFOPEN_INPUT="+input, "HALFOPEN_RECEIVER="+net.JoinHostPort(to, "5044"))
 	connected := false
-	until(20*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		socks, _, err := sockstate.ReadProc(near.ProcRoot(), flow.NewPorts(5044))
 		connected = err == nil && slices.ContainsFunc(socks, func(s sockstate.Socket) bool {
 			return s.State == sockstate.Established && s.Remote.Port() == 5044

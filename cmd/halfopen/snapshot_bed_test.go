@@ -55,7 +55,7 @@ func (b *cronBed) await(what string, is func(beatstats.Sample) bool) {
 	b.t.Helper()
 	var last beatstats.Sample
 	holds := false
-	until(20*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		s, _, err := b.stats.Scrape(context.Background())
 		last, holds = s, err == nil && is(s)
 		return holds
@@ -83,7 +83,7 @@ func (b *cronBed) signal(pid int, name string) {
 // cron runs the line that cron runs.
 func (b *cronBed) cron(more ...string) (code int, stdout, stderr string) {
 	b.t.Helper()
-	args := []string{"--quiet", "--evidence", b.dir, "--pid", strconv.Itoa(b.shipper), "--pid", strconv.Itoa(b.receiver), "--stall-after", "1s"}
+	args := []string{"--quiet", "--evidence", b.dir, "--pid", strconv.Itoa(b.shipper), "--pid", strconv.Itoa(b.receiver), "--stall-after", "1s", "--timeout", "1m"}
 	return runBinary(b.t, append(append([]string{"snapshot"}, args...), more...)...)
 }
 

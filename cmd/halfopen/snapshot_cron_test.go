@@ -82,7 +82,7 @@ func TestSnapshotOfRestart(t *testing.T) {
 	b.cron()
 	b.signal(b.shipper, "KILL")
 	gone := false
-	until(10*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		st, err := os.ReadFile("/proc/" + strconv.Itoa(b.shipper) + "/stat")
 		gone = err != nil || strings.Contains(string(st), ") Z")
 		return gone
@@ -157,7 +157,7 @@ func TestSnapshotHoldsEverything(t *testing.T) {
 	}) {
 		t.Error("nobody says whose the sockets are")
 	}
-	if took := rec.Records[len(rec.Records)-1].Mono - rec.Records[0].Mono; took > 5*time.Second {
+	if took := rec.Records[len(rec.Records)-1].Mono - rec.Records[0].Mono; took > 12*time.Second {
 		t.Errorf("it took %s", took)
 	}
 }

@@ -21,7 +21,7 @@ func TestSnapshotOfPath(t *testing.T) {
 	h := startByHand(t)
 	snapshot := func() {
 		t.Helper()
-		cmd := exec.Command(binary, "snapshot", "--quiet", "--evidence", h.evidence, "--port", "5044", "--netns", nsPath(h.bed.Shipper), "--stats", shipperStats, "--stall-after", "1s")
+		cmd := exec.Command(binary, "snapshot", "--quiet", "--evidence", h.evidence, "--port", "5044", "--netns", nsPath(h.bed.Shipper), "--stats", shipperStats, "--stall-after", "1s", "--timeout", "1m")
 		cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 		if err := h.bed.Router.Start(cmd); err != nil {
 			t.Fatal(err)
@@ -31,7 +31,7 @@ func TestSnapshotOfPath(t *testing.T) {
 			t.Fatalf("exit code %d", code)
 		}
 	}
-	until(20*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		found := false
 		socks, _, _ := sockstate.ReadProc(h.bed.Shipper.ProcRoot(), flow.NewPorts(5044))
 		for _, s := range socks {
@@ -44,13 +44,13 @@ func TestSnapshotOfPath(t *testing.T) {
 	h.run(h.bed.Router, "nft add rule inet mine forward tcp dport 5044 ip daddr 10.51.0.2 counter")
 	h.run(h.bed.Router, "nft add rule inet mine forward tcp sport 5044 counter drop")
 	h.run(h.bed.Router, "tc qdisc add dev "+lab.RouterLink+" root pfifo limit 0")
-	until(20*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		_, again := h.sendQueue()
 		return again >= 2
 	})
 	snapshot()
 	_, before := h.sendQueue()
-	until(20*time.Second, func() bool {
+	until(60*time.Second, func() bool {
 		_, again := h.sendQueue()
 		return again > before
 	})

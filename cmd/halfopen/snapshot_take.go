@@ -74,24 +74,45 @@ func (o *snapshotOptions) take(ctx context.Context) (t taken, err error) {
 	}
 	o.config.keep(rec)
 	keepSettings(rec, t.subjects)
+	late := o.read(reading, rec, t.subjects, ways, logs)
+	if late == nil {
+		closeWays() // else something may still use them, until the process ends
+	}
+	t.late = o.end(ctx, rec, late)
+	t.failures = failed.told()
+	paths := []string{path}
+	if hasBefore {
+		paths = []string{before, path}
+	}
+	t.stalled, err = o.stall(paths, rec)
+	return t, err
+}
+
+// read reads everything once. The error is that some of it was not in time.
+func (o *snapshotOptions) read(ctx context.Context, rec *collect.Recorder, subjects []*subject, ways []around, logs logPlan) error {
 	owners := collect.NewOwners(discover.Redact)
-	all := collect.NewNamespaces(recordPlaces(t.subjects, nil))
+	all := collect.NewNamespaces(recordPlaces(subjects, nil))
 	var sources []collect.Source
-	for _, s := range t.subjects {
+	for _, s := range subjects {
 		sources = append(sources, s.source(o.recordOptions, all, owners, nil, logs))
 	}
 	for _, w := range ways {
 		sources = append(sources, w.sources(w.place.Name, nil)...)
 	}
-	late := rec.Once(reading, append(sources, logs.begin(rec)...)...)
+	late := rec.Once(ctx, append(sources, logs.begin(rec)...)...)
 	if late == nil {
-		closeWays() // else something may still use them, until the process ends
-		late = rec.Once(reading, owners)
+		late = rec.Once(ctx, owners)
 	}
 	if late != nil {
 		late = fmt.Errorf("%w: --timeout %s", late, o.timeout)
 	}
-	gone, kerr := timeline.Retain(path, o.kept, time.Now())
+	return late
+}
+
+// end removes the oldest of the series, and closes the snapshot. The error tells of late,
+// and of what was not written.
+func (o *snapshotOptions) end(ctx context.Context, rec *collect.Recorder, late error) error {
+	gone, kerr := timeline.Retain(rec.Prefix()+timeline.Suffix, o.kept, time.Now())
 	if gone != nil {
 		rec.Append(0, timeline.Body{Removed: gone})
 	}
@@ -103,20 +124,18 @@ func (o *snapshotOptions) take(ctx context.Context) (t taken, err error) {
 	}
 	_ = rec.Close(end) // Incomplete tells of it
 	serr := errors.Join(rec.Seal(), collect.Hand(filepath.Join(o.evidence, o.logs.positions), lockFile(o.evidence, o.experiment)))
-	t.late = errors.Join(late, kerr, rec.Incomplete(), serr)
-	t.failures = failed.told()
-	paths := []string{path}
-	if hasBefore {
-		paths = []string{before, path}
-	}
+	return errors.Join(late, kerr, rec.Incomplete(), serr)
+}
+
+// stall judges the snapshot with the one before it, if there is one.
+func (o *snapshotOptions) stall(paths []string, rec *collect.Recorder) (string, error) {
 	whole, err := timeline.LoadSnapshots(paths, rec.Unwritten())
 	if err != nil {
-		return t, err
+		return "", err
 	}
 	th := verdict.Defaults()
 	th.StallAfter = o.stallAfter
-	t.stalled = stallLine(verdict.Judge(whole, th), th.StallAfter, whole.Header().Host, t.prefix)
-	return t, nil
+	return stallLine(verdict.Judge(whole, th), th.StallAfter, whole.Header().Host, rec.Prefix()), nil
 }
 
 // watch is what the snapshot is of. Where nothing is found it is this process's own

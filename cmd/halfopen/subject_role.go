@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -40,15 +38,11 @@ func namespaceAt(path string, programs []discover.Program) *subject {
 }
 
 // forwards reports whether a namespace passes packets on (ip-sysctl.rst: ip_forward).
-func forwards(ns *netns.NS) (yes bool) {
-	_ = ns.Do(func() error { // what can't be read is no
-		for _, name := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
-			value, _ := os.ReadFile("/proc/sys/net/" + name)
-			yes = yes || bytes.Equal(bytes.TrimSpace(value), []byte("1"))
-		}
-		return nil
+func forwards(ns *netns.NS) bool {
+	return slices.ContainsFunc([]string{"net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"}, func(key string) bool {
+		value, _ := ns.Sysctl(key) // what can't be read is no
+		return value == "1"
 	})
-	return yes
 }
 
 // someShips has a shipper among subjects that were named: where nothing is in the

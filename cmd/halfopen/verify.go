@@ -77,7 +77,7 @@ func describe(c timeline.Check) string {
 		out += "damaged: " + d.String() + "\n"
 	}
 	if c.More > 0 {
-		out += fmt.Sprintf("damaged: %d lines more\n", c.More)
+		out += "damaged: " + plural(c.More, "more line") + "\n"
 	}
 	for _, h := range c.Holes {
 		out += fmt.Sprintf("missing: %d records after number %d\n", h.Missing, h.After)

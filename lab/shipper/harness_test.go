@@ -44,7 +44,12 @@ func run(t *testing.T, start func(ctx context.Context, out *stdout, ready chan<-
 			t.Errorf("Run: %v", err)
 		}
 	})
-	t.Cleanup(stop)
+	t.Cleanup(func() {
+		stop()
+		if t.Failed() {
+			t.Logf("its output:\n%s", out)
+		}
+	})
 	select {
 	case p := <-ready:
 		p.out, p.stop = out, stop
@@ -56,11 +61,15 @@ func run(t *testing.T, start func(ctx context.Context, out *stdout, ready chan<-
 	}
 }
 
+// free is a free port of an address that no other program of this host dials from or listens on, so that it is
+// still free when a test comes back to it.
+const free = "127.0.0.2:0"
+
 // startReceiver starts a real receiver; addr "" is a free one.
 func startReceiver(t *testing.T, addr string) *party {
 	t.Helper()
 	if addr == "" {
-		addr = "127.0.0.1:0"
+		addr = free
 	}
 	return run(t, func(ctx context.Context, out *stdout, ready chan<- party) error {
 		return receiver.Run(ctx, receiver.Config{
@@ -212,7 +221,7 @@ type peer struct {
 // newPeer accepts connections and, unless the test takes them from conns, leaves them alone.
 func newPeer(t *testing.T) *peer {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", free)
 	if err != nil {
 		t.Fatal(err)
 	}

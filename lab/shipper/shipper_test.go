@@ -64,8 +64,9 @@ func TestReceiverKilledAndBack(t *testing.T) {
 
 	r.stop()
 	log.write(100)
-	await(t, "a refused connection", func() bool {
-		return s.out.has("Attempting to reconnect to backoff(async(tcp://" + r.addr + ")) with 1 reconnect attempt(s)\n")
+	await(t, "a refused connection and 100 pending lines", func() bool {
+		return s.counters(t).pending == 100 &&
+			s.out.has("Attempting to reconnect to backoff(async(tcp://"+r.addr+")) with 1 reconnect attempt(s)\n")
 	})
 	if c := s.counters(t); c.acked != before.acked || c.pending != 100 {
 		t.Errorf("without a receiver %d lines are acknowledged (%d before) and %d pending, want 100", c.acked, before.acked, c.pending)
@@ -86,14 +87,17 @@ func TestTimeoutZero(t *testing.T) {
 	r, log := startReceiver(t, ""), newLog(t)
 	s := startShipper(t, Config{Input: log.path, Receiver: r.addr, Timeout: 0})
 	log.write(10)
-	await(t, "two writes to fail", func() bool { return s.counters(t).writeErrors >= 2 })
-	c := s.counters(t)
-	if c.acked != 0 || c.left != 0 || c.failed < 20 || c.retry < 20 || c.pending != 10 {
+	var c counters
+	await(t, "ten lines to fail twice at two writes", func() bool {
+		c = s.counters(t)
+		return c.writeErrors >= 2 && c.failed >= 20 && c.retry >= 20 && c.published == 10
+	})
+	if c.acked != 0 || c.left != 0 || c.pending != 10 {
 		t.Errorf("with timeout 0s: %+v", c)
 	}
-	if !s.out.has("\tERROR\t[logstash]\tlogstash/async.go:280\tFailed to publish events caused by: write tcp ") || !s.out.has(": i/o timeout\n") {
-		t.Errorf("no timeout in the log:\n%s", s.out)
-	}
+	await(t, "a timeout in the log", func() bool {
+		return s.out.has("\tERROR\t[logstash]\tlogstash/async.go:280\tFailed to publish events caused by: write tcp ") && s.out.has(": i/o timeout\n")
+	})
 	if got := arrived(r); len(got) != 0 {
 		t.Errorf("%d lines arrived", len(got))
 	}
@@ -104,9 +108,12 @@ func TestMutePeer(t *testing.T) {
 	p, log := newPeer(t), newLog(t)
 	s := startShipper(t, Config{Input: log.path, Receiver: p.addr(), Timeout: 300 * time.Millisecond})
 	log.write(10)
-	await(t, "a second connection", func() bool { return len(p.conns) >= 2 })
-	c := s.counters(t)
-	if c.acked != 0 || c.readErrors < 1 || c.failed < 10 || c.pending != 10 {
+	var c counters
+	await(t, "ten lines to fail and a second connection", func() bool {
+		c = s.counters(t)
+		return len(p.conns) >= 2 && c.readErrors >= 1 && c.failed >= 10 && c.published == 10
+	})
+	if c.acked != 0 || c.pending != 10 {
 		t.Errorf("with a mute peer: %+v", c)
 	}
 	for _, want := range []string{
@@ -114,9 +121,7 @@ func TestMutePeer(t *testing.T) {
 		"Failed to publish events caused by: client is not connected\n",
 		"failed to publish events: client is not connected\n",
 	} {
-		if !s.out.has(want) {
-			t.Errorf("no %q in the log:\n%s", want, s.out)
-		}
+		await(t, fmt.Sprintf("%q in the log", want), func() bool { return s.out.has(want) })
 	}
 }
 
@@ -189,8 +194,9 @@ func TestFullQueueStopsTheReader(t *testing.T) {
 			t.Fatalf("with a queue of %d: %+v", queue, c)
 		}
 	}
+	c := <-p.conns // before there is nobody to accept it
 	p.Close()
-	(<-p.conns).Close()
+	c.Close()
 	r := startReceiver(t, p.addr())
 	await(t, "every line to be acknowledged", func() bool {
 		c := s.counters(t)
