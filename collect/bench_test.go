@@ -3,11 +3,13 @@ package collect
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +20,7 @@ import (
 
 	"halfopen/flow"
 	"halfopen/netns"
+	"halfopen/sockstate"
 	"halfopen/timeline"
 )
 
@@ -101,8 +104,8 @@ func hold(spec string) error {
 
 // BenchmarkRecorder records 4 connections, both ends of each in one namespace, a
 // hundred times a second, and prints what share of one core that takes: idle, and busy,
-// when no two readings are the same. An iteration is a hundred readings. The
-// evidence is the whole socket table, read once a minute.
+// when no two readings are the same; beside it what look-ups alone take. An iteration is
+// a hundred readings. The evidence is the whole socket table, read once a minute.
 func BenchmarkRecorder(b *testing.B) {
 	ns, err := netns.New()
 	if err != nil {
@@ -128,6 +131,12 @@ func BenchmarkRecorder(b *testing.B) {
 			startHolder(b, ns, fmt.Sprintf("127.0.0.%d:5045", holders), n)
 			sockets += 2*n + 1
 		}
+		b.Run(fmt.Sprintf("look-ups/%d", size), func(b *testing.B) {
+			share, rate := lookUps(b, ns)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(share, "%core")
+			fmt.Fprintf(&table, "look-ups alone  %6d sockets  %5.1f readings/s  %.2f %% of one core\n", sockets, rate, share)
+		})
 		for _, mode := range []string{"idle", "busy"} {
 			b.Run(fmt.Sprintf("%s/%d", mode, size), func(b *testing.B) {
 				said := io.Discard
@@ -153,6 +162,38 @@ func BenchmarkRecorder(b *testing.B) {
 		}
 	}
 	fmt.Printf("\n%s\n", table.String())
+}
+
+// lookUps reads the same sockets as often and keeps nothing: what of a recorder's
+// share is the waking up and the kernel's answers. It returns the CPU time, in % of
+// one core, and the readings a second.
+func lookUps(b *testing.B, ns *netns.NS) (share, rate float64) {
+	diag, err := sockstate.OpenDiag(ns, flow.NewPorts(5044))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer diag.Close()
+	socks, err := diag.Dump()
+	if err != nil {
+		b.Fatal(err)
+	}
+	socks = slices.DeleteFunc(socks, func(s sockstate.Socket) bool { return s.State == sockstate.Listen })
+	errs := make([]error, len(socks))
+	n := 0
+	ctx, stop := context.WithCancel(b.Context())
+	defer stop()
+	start, cpu := time.Now(), cpuTime()
+	often(ctx, sampleTick, func() {
+		diag.LookupAll(socks, errs)
+		if err := errors.Join(errs...); err != nil {
+			b.Error(err)
+		}
+		if n++; n%100 == 0 && !b.Loop() {
+			stop()
+		}
+	})
+	took := time.Since(start)
+	return percent(cpuTime()-cpu, took), float64(n) / took.Seconds()
 }
 
 // record makes a recording in a temporary folder and returns the CPU time it

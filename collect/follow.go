@@ -25,9 +25,6 @@ const (
 	goneShare      = 10
 )
 
-// remoteDumps is how many dumps in a row may ask for remote ends alone.
-const remoteDumps = 4
-
 // follower reads the sockets of the watched ports: a dump now and then, and look-ups
 // between. A socket that is gone brings the next dump forward, so that what came
 // in its place is seen at once. Listeners are as the last dump had them: nothing of
@@ -39,14 +36,14 @@ type follower struct {
 	own      func([]sockstate.Socket) []sockstate.Socket // leaves out what is not to be recorded
 	again    func(why string)                            // told of a dump that had to be read again
 	stats    sockstate.Stats
-	known    []sockstate.Socket // the last reading, listeners last
-	conns    int                // of known are no listeners
-	remote   int                // dumps for remote ends that may follow before a whole one
+	known    []sockstate.Socket // the last reading, listeners first
+	listen   int                // how many of known are listeners
+	remote   time.Duration      // monotonic, until when dumps may ask for remote ends alone
 	before   []sockstate.Socket // the one before it, for its memory
-	errs     []error
-	took     time.Duration // by the last dump
-	nextDump time.Duration // monotonic
-	earliest time.Duration // of the next dump, whatever ends meanwhile
+	errs     []error            // of the last look-ups, for its memory
+	took     time.Duration      // by the last dump
+	nextDump time.Duration      // monotonic
+	earliest time.Duration      // of the next dump, whatever ends meanwhile
 }
 
 // read returns a reading that stays as it is until the next but one.
@@ -79,34 +76,38 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 	f.nextDump = now + min(max(discoverEvery, discoverShare*cost), discoverWithin)
 	f.earliest = now + goneShare*cost
 	f.known = f.own(socks)
-	f.conns = len(f.known)
-	for f.conns > 0 && f.known[f.conns-1].State == sockstate.Listen {
-		f.conns--
+	f.listen = 0
+	for f.listen < len(f.known) && f.known[f.listen].State == sockstate.Listen {
+		f.listen++
 	}
 	return f.known, nil
 }
 
 // discover dumps the sockets of the port. Where nothing listens on it and no socket
-// has it as its own, as in a shipper's namespace, most dumps ask for remote ends
-// alone, which is quicker: what accepts connections listens first. What binds the
-// port and does not listen is found by the whole dumps between.
+// has it as its own, as in a shipper's namespace, dumps ask for remote ends alone,
+// which is quicker, until the next whole one: what accepts connections listens first.
+// What has the port and does not listen, or did so between two dumps only, is seen
+// discoverWithin later at worst.
 func (f *follower) discover() ([]sockstate.Socket, error) {
-	if f.remote > 0 {
+	now := clock.Mono()
+	if now < f.remote {
 		listeners, err := f.diag.DumpListeners()
 		if err != nil {
 			return nil, err
 		}
 		if len(listeners) == 0 {
-			f.remote--
 			return f.diag.DumpRemote()
 		}
 	}
-	socks, err := f.diag.Dump()
 	f.remote = 0
-	if len(f.ports) == 1 && !slices.ContainsFunc(socks, func(s sockstate.Socket) bool { return f.ports.Has(s.Local.Port()) }) {
-		f.remote = remoteDumps
+	socks, err := f.diag.Dump()
+	if err != nil {
+		return nil, err
 	}
-	return socks, err
+	if len(f.ports) == 1 && !slices.ContainsFunc(socks, func(s sockstate.Socket) bool { return f.ports.Has(s.Local.Port()) }) {
+		f.remote = now + discoverWithin
+	}
+	return socks, nil
 }
 
 // lookup reads the known sockets anew, into the memory of the reading before the
@@ -114,9 +115,9 @@ func (f *follower) discover() ([]sockstate.Socket, error) {
 // longer there; of these a minisocket may be left, or the 4-tuple is used again.
 func (f *follower) lookup() (gone bool, err error) {
 	next := slices.Grow(f.before[:0], len(f.known))[:len(f.known)]
-	listeners := f.known[f.conns:]
-	conns := next[:f.conns]
-	for i, last := range f.known[:f.conns] {
+	copy(next, f.known[:f.listen])
+	conns := next[f.listen:]
+	for i, last := range f.known[f.listen:] {
 		conns[i].Flow, conns[i].Interface, conns[i].Cookie = last.Flow, last.Interface, last.Cookie
 	}
 	f.errs = slices.Grow(f.errs[:0], len(conns))[:len(conns)]
@@ -135,8 +136,6 @@ func (f *follower) lookup() (gone bool, err error) {
 			return false, err
 		}
 	}
-	f.conns = n
-	n += copy(next[n:], listeners)
-	f.known, f.before = next[:n], f.known
+	f.known, f.before = next[:f.listen+n], f.known
 	return gone, nil
 }

@@ -72,6 +72,9 @@ func (b *Bed) build() error {
 	if err := b.Router.Do(b.joinRouter); err != nil {
 		return err
 	}
+	if err := b.Router.SetSysctl("net.ipv4.ip_forward", "1"); err != nil {
+		return err
+	}
 	if err := b.Shipper.Do(func() error { return configure("eth0", RouterAddr, ShipperAddr, CanaryAddr) }); err != nil {
 		return fmt.Errorf("set up the shipper's side: %w", err)
 	}
@@ -100,7 +103,7 @@ func (b *Bed) joinRouter() error {
 			return fmt.Errorf("set up the router's link %q: %w", side.link, err)
 		}
 	}
-	return b.Router.SetSysctl("net.ipv4.ip_forward", "1")
+	return nil
 }
 
 // carrierWithin is how long the kernel may take to see that a link is up; it

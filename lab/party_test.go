@@ -46,8 +46,13 @@ func (p *Party) said(t *testing.T) string {
 // again; nothing of it is lost.
 func TestValve(t *testing.T) {
 	valve, count := &Valve{}, filepath.Join(t.TempDir(), "count")
-	valve.Shut() // before it starts: it is done in no time
-	p := startShell(t, valve, "i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo \"line $i of many that are rather long, so that a page is full soon\"; echo $i >"+count+"; done")
+	gate := filepath.Join(t.TempDir(), "gate") // it is done in no time
+	p := startShell(t, valve, "echo first; until [ -e "+gate+" ]; do sleep 0.01; done; i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo \"line $i of many that are rather long, so that a page is full soon\"; echo $i >"+count+"; done")
+	await(t, "its first line", func() bool { return p.said(t) == "first\n" })
+	valve.Shut()
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	written := func() string { text, _ := os.ReadFile(count); return strings.TrimSpace(string(text)) }
 	var before string
 	await(t, "it to stand still", func() bool {
@@ -60,7 +65,7 @@ func TestValve(t *testing.T) {
 	}
 	valve.Open()
 	<-p.Done()
-	await(t, "all its lines", func() bool { return strings.Count(p.said(t), "\n") == 400 })
+	await(t, "all its lines", func() bool { return strings.Count(p.said(t), "\n") == 401 })
 	if p.ByUs() || p.How() != "exit status 0" {
 		t.Errorf("%s, by us %t", p.How(), p.ByUs())
 	}

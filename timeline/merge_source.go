@@ -40,7 +40,7 @@ func (s *source) damage() (out []Record) {
 		out = append(out, s.gap(s.next.Time, -1, "damaged: "+d.String()))
 	}
 	if more > 0 {
-		out = append(out, s.gap(s.next.Time, -1, fmt.Sprintf("damaged: %d lines more", more)))
+		out = append(out, s.gap(s.next.Time, -1, fmt.Sprintf("damaged: %d more lines", more)))
 	}
 	if !s.ended && !s.Snapshot {
 		out = append(out, s.gap(s.next.Time, -1, "it has no end: the recorder was killed, or the file was cut"))

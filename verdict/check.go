@@ -150,6 +150,9 @@ func Check(rec *timeline.Recording, th Thresholds) Checkup {
 // Miss notes what was not looked at in time: all that was seen may be well, and what
 // was not is unknown.
 func (c *Checkup) Miss(what string) {
+	if len(c.Partial) == 0 {
+		c.Summary = "not all was looked at; " + c.Summary
+	}
 	c.Partial = append(c.Partial, what)
 	if worse(Untold, c.Health) < 0 {
 		c.Health = Untold

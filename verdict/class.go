@@ -90,16 +90,16 @@ func (j *judge) acknowledged(c *conn, from time.Duration) (Class, string, []uint
 	last := c.lastSeen()
 	k := last.sock
 	heard, records := j.reads(from)
-	told := fmt.Sprintf("all that was sent is acknowledged by a kernel, and %s%s", heard, ages(k))
+	told := fmt.Sprintf("all that was sent is acknowledged by a kernel, and the receiver still sends data%s", ages(k))
+	if heard.any() {
+		told = fmt.Sprintf("all that was sent is acknowledged by a kernel, and %s%s", heard, ages(k))
+	}
 	if k.Info != nil {
 		if k.Info.LastDataRecv > 2*blockedTick {
 			return SilentPeer, fmt.Sprintf("all that was sent is acknowledged by a kernel, and no data came back%s", ages(k)), nil
 		}
 		if !c.received(from) && !heard.any() {
 			return Unknown, fmt.Sprintf("the connection is new: no data came back on it yet%s", ages(k)), nil
-		}
-		if !heard.any() {
-			told = fmt.Sprintf("all that was sent is acknowledged by a kernel, and the receiver still sends data%s", ages(k))
 		}
 		return ReceiverBlocked, told, records
 	}

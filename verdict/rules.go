@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"halfopen/fault"
 	"halfopen/middlebox"
@@ -23,7 +24,7 @@ func (r *run) ruledCut() (best *cut) {
 		}
 	}
 	for _, s := range r.ruling {
-		if ours(s.rule) && r.announced() {
+		if r.announced(s) {
 			continue // a proxy's: of a fault that cuts there are marks, or records
 		}
 		if s.went.n == 0 {
@@ -74,7 +75,7 @@ func (j *judge) ruled() {
 	unmet, met := 0, 0
 	var more []uint64 // records of those that met it, beyond maxTold
 	for _, s := range j.ruling {
-		if s.part || ours(s.rule) && j.announced() {
+		if s.part || j.announced(s) {
 			continue // which the fault's own records or marks tell, or another's words
 		}
 		meets := s.met(j.run)
@@ -137,12 +138,20 @@ func (j *judge) life(s *standing) (text string, records []uint64) {
 	return text, records
 }
 
+// toldWithin is how far from the life of its rules a fault may tell of itself.
+const toldWithin = 5 * time.Second
+
 // ours reports whether a rule is of a fault of halfopen's.
 func ours(r middlebox.Rule) bool { return strings.HasPrefix(r.Table, fault.Tables) }
 
-// announced reports whether a fault has told of itself.
-func (r *run) announced() bool {
-	return len(r.faults) > 0 || slices.ContainsFunc(r.marks, func(m reading[*timeline.Mark]) bool { return strings.HasPrefix(m.body.Text, timeline.DropMark) })
+// announced reports whether a rule is of a fault of halfopen's that has told of itself.
+func (r *run) announced(s *standing) bool {
+	if !ours(s.rule) {
+		return false
+	}
+	return len(r.faults) > 0 || slices.ContainsFunc(r.marks, func(m reading[*timeline.Mark]) bool {
+		return strings.HasPrefix(m.body.Text, timeline.DropMark) && m.at >= s.came.from-toldWithin && (s.went.n == 0 || m.at <= s.went.at+toldWithin)
+	})
 }
 
 // unruled says of a stall or a pause without a known cut that nobody watched for one.

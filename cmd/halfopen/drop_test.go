@@ -62,7 +62,7 @@ func TestDrop(t *testing.T) {
 			if !ok || first.By.Before(start) || last.By.Before(first.By) || last.By.Sub(last.After) > 3*time.Second {
 				t.Errorf("start %s, first packet %+v, last %+v", start, first, last)
 			}
-			if held, ok := w.Held(0); !ok || held < 2*time.Second || held > 10*time.Second {
+			if held, ok := w.Held(0); !ok || held < 2*time.Second || held > 5*time.Second {
 				t.Errorf("held for %s, %t", held, ok)
 			}
 			if w.Steps[1].Name == fault.StepForget && tt.where == timeline.Router && (len(w.Steps[1].Deleted) != 1 || w.Steps[1].Deleted[0].Orig != p.flow()) {
