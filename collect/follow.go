@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"halfopen/clock"
-	"halfopen/flow"
 	"halfopen/sockstate"
 )
 
@@ -32,13 +31,11 @@ const (
 // (SO_REUSEPORT) a look-up finds only one.
 type follower struct {
 	diag     *sockstate.Diag
-	ports    flow.Ports
 	own      func([]sockstate.Socket) []sockstate.Socket // leaves out what is not to be recorded
 	again    func(why string)                            // told of a dump that had to be read again
 	stats    sockstate.Stats
 	known    []sockstate.Socket // the last reading, listeners first
 	listen   int                // how many of known are listeners
-	remote   time.Duration      // monotonic, until when dumps may ask for remote ends alone
 	before   []sockstate.Socket // the one before it, for its memory
 	errs     []error            // of the last look-ups, for its memory
 	took     time.Duration      // by the last dump
@@ -61,7 +58,7 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 			return f.known, nil
 		}
 	}
-	socks, err := f.discover()
+	socks, err := f.diag.Dump()
 	if err != nil {
 		return nil, err
 	}
@@ -81,33 +78,6 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 		f.listen++
 	}
 	return f.known, nil
-}
-
-// discover dumps the sockets of the port. Where nothing listens on it and no socket
-// has it as its own, as in a shipper's namespace, dumps ask for remote ends alone,
-// which is quicker, until the next whole one: what accepts connections listens first.
-// What has the port and does not listen, or did so between two dumps only, is seen
-// discoverWithin later at worst.
-func (f *follower) discover() ([]sockstate.Socket, error) {
-	now := clock.Mono()
-	if now < f.remote {
-		listeners, err := f.diag.DumpListeners()
-		if err != nil {
-			return nil, err
-		}
-		if len(listeners) == 0 {
-			return f.diag.DumpRemote()
-		}
-	}
-	f.remote = 0
-	socks, err := f.diag.Dump()
-	if err != nil {
-		return nil, err
-	}
-	if len(f.ports) == 1 && !slices.ContainsFunc(socks, func(s sockstate.Socket) bool { return f.ports.Has(s.Local.Port()) }) {
-		f.remote = now + discoverWithin
-	}
-	return socks, nil
 }
 
 // lookup reads the known sockets anew, into the memory of the reading before the

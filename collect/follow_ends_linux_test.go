@@ -1,15 +1,12 @@
 package collect
 
 import (
-	"errors"
 	"net"
-	"net/netip"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"halfopen/flow"
@@ -26,7 +23,7 @@ func counting(t *testing.T, ns *netns.NS) (f *follower, dumps *int) {
 	}
 	t.Cleanup(func() { diag.Close() })
 	dumps = new(int)
-	return &follower{diag: diag, ports: flow.NewPorts(5044), own: func(socks []sockstate.Socket) []sockstate.Socket {
+	return &follower{diag: diag, own: func(socks []sockstate.Socket) []sockstate.Socket {
 		*dumps++
 		return (&Sockets{}).own(socks)
 	}}, dumps
@@ -154,88 +151,6 @@ func TestFollowerAmongEnds(t *testing.T) {
 	f.nextDump, f.earliest = 0, 0
 	if n := len(read(t, f)); n != 2 || *dumps != 2 {
 		t.Errorf("%d sockets, %d dumps at the end", n, *dumps)
-	}
-}
-
-// Where nothing has the port as its own, dumps ask for remote ends alone for a while;
-// what comes to have it is found all the same, and one that fails changes nothing.
-func TestFollowerOfRemoteEnds(t *testing.T) {
-	ns, l := inside(t)
-	l.Close()
-	nowhere := netip.MustParseAddr("192.0.2.1")
-	if err := ns.Do(func() error {
-		lo, err := netlink.LinkByName("lo")
-		if err != nil {
-			return err
-		}
-		_, to, _ := net.ParseCIDR("192.0.2.0/24")
-		return netlink.RouteAdd(&netlink.Route{LinkIndex: lo.Attrs().Index, Dst: to})
-	}); err != nil {
-		t.Fatal(err)
-	}
-	// A SYN that nobody answers, from a port or from any (0).
-	connect := func(from, to uint16) (end func()) {
-		var fd int
-		err := ns.Do(func() (err error) {
-			fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-			return errors.Join(err, unix.Bind(fd, &unix.SockaddrInet4{Port: int(from), Addr: [4]byte{127, 0, 0, 1}}))
-		})
-		if err == nil {
-			err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(to), Addr: nowhere.As4()})
-		}
-		if !errors.Is(err, unix.EINPROGRESS) {
-			t.Fatal(err)
-		}
-		return func() { unix.Close(fd) }
-	}
-	f, _ := counting(t, ns)
-	discover := func() []sockstate.Socket {
-		f.nextDump = 0
-		return read(t, f)
-	}
-	defer connect(0, 5044)()
-	for range 8 {
-		if socks := discover(); len(socks) != 1 || socks[0].State != sockstate.SynSent || socks[0].Remote.Port() != 5044 {
-			t.Fatalf("found %+v", socks)
-		}
-	}
-	end := connect(5044, 9)
-	f.remote = never
-	if n := len(discover()); n != 1 {
-		t.Errorf("a dump for remote ends has found %d sockets", n)
-	}
-	f.remote = 0 // it is time for a whole one
-	works := f.diag
-	if broken, err := sockstate.OpenDiag(nil, flow.NewPorts(5044)); err != nil {
-		t.Fatal(err)
-	} else if broken.Close() == nil {
-		f.diag, f.nextDump = broken, 0
-	}
-	if _, err := f.read(); err == nil {
-		t.Error("a closed Diag was read")
-	}
-	f.diag = works
-	for range 3 {
-		if n := len(discover()); n != 2 {
-			t.Fatalf("%d sockets, of two", n)
-		}
-	}
-	end()
-	for range 2 {
-		if n := len(discover()); n != 1 {
-			t.Fatalf("%d sockets, of one", n)
-		}
-	}
-	if err := ns.Do(func() (err error) {
-		l, err = net.Listen("tcp4", "127.0.0.1:5044")
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	dial(t, ns, l)
-	if n := len(discover()); n != 4 {
-		t.Errorf("%d sockets right after a listener took a connection, want it, both ends and the one that was there", n)
 	}
 }
 

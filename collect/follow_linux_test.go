@@ -67,7 +67,7 @@ func TestFollower(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer diag.Close()
-	f := &follower{diag: diag, ports: flow.NewPorts(5044), own: (&Sockets{}).own}
+	f := &follower{diag: diag, own: (&Sockets{}).own}
 	first, err := f.read()
 	if err != nil {
 		t.Fatal(err)

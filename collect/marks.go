@@ -29,7 +29,8 @@ const markSocket = "-mark.sock"
 // there.
 type Remark struct {
 	Text       string        `json:"text,omitempty"`
-	Drop       string        `json:"drop,omitempty"` // as in timeline.Mark
+	Drop       string        `json:"drop,omitempty"`  // as in timeline.Mark
+	Table      string        `json:"table,omitempty"` // as in timeline.Mark
 	Called     time.Time     `json:"called"`
 	CalledMono time.Duration `json:"called_mono_ns"`
 }
@@ -179,7 +180,7 @@ func (m *Marks) serve(conn *net.UnixConn, rec *Recorder) (drop string) {
 }
 
 func (m *Marks) take(r Remark, rec *Recorder) (n uint64, note string) {
-	k := &timeline.Mark{Text: r.Text, Drop: r.Drop}
+	k := &timeline.Mark{Text: r.Text, Drop: r.Drop, Table: r.Table}
 	if ago := clock.Mono() - r.CalledMono; ago >= 0 && ago <= maxCalledAgo {
 		called := r.Called.UTC()
 		k.Called, k.CalledMono = &called, r.CalledMono
@@ -210,9 +211,9 @@ func parseRemark(packet []byte) (r Remark, err error) {
 		return r, fmt.Errorf("read remark: %w", err)
 	}
 	switch {
-	case len(r.Text) > maxRemark:
+	case len(r.Text) > maxRemark || len(r.Table) > maxRemark:
 		return Remark{}, fmt.Errorf("the remark is too long: at most %d bytes are taken", maxRemark)
-	case !utf8.ValidString(r.Text):
+	case !utf8.ValidString(r.Text) || !utf8.ValidString(r.Table):
 		return Remark{}, errors.New("the remark is no UTF-8 text")
 	case r.Drop != "" && r.Drop != timeline.DropStart && r.Drop != timeline.DropEnd:
 		return Remark{}, fmt.Errorf("drop is %q: want start or end", r.Drop)

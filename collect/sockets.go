@@ -117,7 +117,7 @@ func (s *Sockets) reader(rec *Recorder) (read func() ([]sockstate.Socket, error)
 	if s.Via != Procfs && s.NS != nil {
 		diag, err := sockstate.OpenDiag(s.NS, s.Ports)
 		if err == nil {
-			f := &follower{diag: diag, ports: s.Ports, own: s.own, again: func(why string) { rec.Fail("sockets of "+s.At, 0, errors.New(why)) }}
+			f := &follower{diag: diag, own: s.own, again: func(why string) { rec.Fail("sockets of "+s.At, 0, errors.New(why)) }}
 			if _, err = f.read(); err == nil {
 				return f.read, Diag, func() { diag.Close() }, nil
 			}

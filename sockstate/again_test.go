@@ -68,7 +68,7 @@ func TestDumpKeepsItsDeadline(t *testing.T) {
 	ns := private(t)
 	listen(t, ns, netip.AddrPortFrom(loopback, testPort))
 	d := openDiag(t, ns, testPort)
-	if _, err := d.dumpOnce(dumpRequest(allStates, 0, d.filter), time.Unix(1, 0)); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := d.dumpOnce(time.Unix(1, 0)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a dump with no time left: %v", err)
 	}
 	if socks := dump(t, d); len(socks) != 1 {
@@ -85,7 +85,7 @@ func TestDumpInterrupted(t *testing.T) {
 	connect(t, ns, netip.AddrPortFrom(loopback, testPort))
 	d := openDiag(t, ns, testPort)
 	msgs, err := d.conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: getTCP, Flags: netlink.Request | netlink.Dump}, Data: dumpRequest(allStates, 0, d.filter),
+		Header: netlink.Header{Type: getTCP, Flags: netlink.Request | netlink.Dump}, Data: dumpRequest(d.filter),
 	})
 	if err != nil || len(msgs) != 3 {
 		t.Fatal(len(msgs), err)

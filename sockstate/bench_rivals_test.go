@@ -51,9 +51,8 @@ func BenchmarkRivals(b *testing.B) {
 // kernel are the ways to ask the kernel.
 type kernel struct {
 	lookup, call contender // one connection: end to end; the bare system calls
-	dump, remote contender // all of the port; remote ends alone
-	procfs       contender
-	ss, ssRemote contender // asked the same as dump and remote
+	dump         contender // all of the port
+	procfs, ss   contender
 	noSS         bool
 	sockets      int
 }
@@ -72,10 +71,6 @@ func openKernel(b *testing.B, c *crowd) *kernel {
 		socks, err := d.Dump()
 		return expect(len(socks), 2*watched+1, err)
 	}}
-	k.remote = contender{times: 5, run: func() error {
-		socks, err := d.DumpRemote()
-		return expect(len(socks), watched, err)
-	}}
 	k.procfs = contender{times: 1, run: func() error {
 		//lint:ignore SA1019 it is what discovery is compared with
 		socks, err := fs.NetTCP()
@@ -88,14 +83,13 @@ func openKernel(b *testing.B, c *crowd) *kernel {
 	}
 	port := fmt.Sprint(testPort)
 	k.ss = ssContender(b, c, 2*watched, "-tani", "dport", "=", port, "or", "sport", "=", port)
-	k.ssRemote = ssContender(b, c, watched, "-tni", "dport", "=", port)
 	return k
 }
 
 func (k *kernel) measure(b *testing.B, table *ratios, size int) {
-	field := []*contender{&k.lookup, &k.call, &k.dump, &k.remote, &k.procfs}
+	field := []*contender{&k.lookup, &k.call, &k.dump, &k.procfs}
 	if !k.noSS {
-		field = append(field, &k.ss, &k.ssRemote)
+		field = append(field, &k.ss)
 	}
 	race(b, field...)
 	allocs := testing.AllocsPerRun(1000, func() { k.lookup.run() })
@@ -107,12 +101,10 @@ func (k *kernel) measure(b *testing.B, table *ratios, size int) {
 	table.atMost("look-up : bare system calls", k.sockets, short(ours), short(floor), float64(ours)/float64(floor), 2)
 	table.atMost("look-up, allocations", k.sockets, fmt.Sprint(allocs), "", allocs, 0)
 	if !k.noSS {
-		table.faster("look-up, ss", k.sockets, &k.lookup, &k.ssRemote, sizes[size].lookupSS)
+		table.faster("look-up, ss", k.sockets, &k.lookup, &k.ss, sizes[size].lookupSS)
 		table.faster("discovery, ss", k.sockets, &k.dump, &k.ss, sizes[size].dumpSS)
-		table.faster("discovery, remote end, ss", k.sockets, &k.remote, &k.ssRemote, sizes[size].dumpSS)
 	}
 	table.faster("discovery, procfs", k.sockets, &k.dump, &k.procfs, sizes[size].dumpFS)
-	table.faster("discovery, remote end, procfs", k.sockets, &k.remote, &k.procfs, sizes[size].dumpFS)
 }
 
 func expect(got, want int, err error) error {

@@ -3,7 +3,6 @@ package sockstate
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -109,28 +108,6 @@ func (d *Diag) Stats() Stats {
 // A dump that the kernel marks as inconsistent, or of which it lost a part, is
 // read again; after a few such an error wraps the cause.
 func (d *Diag) Dump() ([]Socket, error) {
-	return d.dump(dumpRequest(allStates, 0, d.filter))
-}
-
-// DumpListeners is Dump for listeners alone. It takes a small part of the time:
-// they have a hash table of their own.
-func (d *Diag) DumpListeners() ([]Socket, error) {
-	return d.dump(dumpRequest(1<<Listen, 0, d.filter))
-}
-
-// DumpRemote is Dump for the sockets whose remote end is on a watched port. Where
-// that is one port, it takes three quarters of the time: the kernel compares it in
-// a cache line that it has at hand, where a filter costs it another one for every
-// socket of the namespace (inet_diag_bc_sk, net/ipv4/inet_diag.c).
-func (d *Diag) DumpRemote() ([]Socket, error) {
-	if len(d.ports) == 1 {
-		return d.dump(dumpRequest(allStates, d.ports[0], nil))
-	}
-	socks, err := d.Dump()
-	return slices.DeleteFunc(socks, func(s Socket) bool { return !d.ports.Has(s.Remote.Port()) }), err
-}
-
-func (d *Diag) dump(request []byte) ([]Socket, error) {
 	if len(d.ports) == 0 {
 		return nil, nil
 	}
@@ -138,7 +115,7 @@ func (d *Diag) dump(request []byte) ([]Socket, error) {
 	defer d.mu.Unlock()
 	deadline := time.Now().Add(dumpTimeout)
 	for try := 1; ; try++ {
-		socks, err := d.dumpOnce(request, deadline)
+		socks, err := d.dumpOnce(deadline)
 		if err == nil {
 			return socks, nil
 		}
@@ -168,13 +145,13 @@ func (s *Stats) count(err error) bool {
 	return true
 }
 
-func (d *Diag) dumpOnce(request []byte, deadline time.Time) ([]Socket, error) {
+func (d *Diag) dumpOnce(deadline time.Time) ([]Socket, error) {
 	if err := d.conn.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
 	msgs, err := d.conn.Execute(netlink.Message{
 		Header: netlink.Header{Type: getTCP, Flags: netlink.Request | netlink.Dump},
-		Data:   request,
+		Data:   dumpRequest(d.filter),
 	})
 	if err != nil {
 		return nil, err

@@ -73,31 +73,18 @@ func TestDumpFiltersInTheKernel(t *testing.T) {
 	for n := range len(ports) + 1 {
 		random.Shuffle(len(ports), func(i, j int) { ports[i], ports[j] = ports[j], ports[i] })
 		set := flow.NewPorts(ports[:n]...)
-		d := openDiag(t, ns, set...)
-		for name, dump := range map[string]struct {
-			of   func() ([]Socket, error)
-			want func(Socket) bool
-		}{
-			"either end": {d.Dump, func(s Socket) bool { return set.Match(s.Flow) }},
-			"remote end": {d.DumpRemote, func(s Socket) bool { return set.Has(s.Remote.Port()) }},
-			"listeners":  {d.DumpListeners, func(s Socket) bool { return s.State == Listen && set.Has(s.Local.Port()) }},
-		} {
-			want, got := make(map[flow.Flow]bool), make(map[flow.Flow]bool)
-			for _, s := range all {
-				if dump.want(s) {
-					want[s.Flow] = true
-				}
+		want := make(map[flow.Flow]bool)
+		for _, s := range all {
+			if set.Match(s.Flow) {
+				want[s.Flow] = true
 			}
-			socks, err := dump.of()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, s := range socks {
-				got[s.Flow] = true
-			}
-			if diff := cmp.Diff(want, got, sameAddr); diff != "" {
-				t.Errorf("%s, ports %v, -want +got:\n%s", name, set, diff)
-			}
+		}
+		got := make(map[flow.Flow]bool)
+		for _, s := range dump(t, openDiag(t, ns, set...)) {
+			got[s.Flow] = true
+		}
+		if diff := cmp.Diff(want, got, sameAddr); diff != "" {
+			t.Errorf("ports %v, -want +got:\n%s", set, diff)
 		}
 	}
 }

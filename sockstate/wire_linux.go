@@ -34,18 +34,13 @@ const (
 	noCookie = ^uint64(0) // INET_DIAG_NOCOOKIE: any
 )
 
-// dumpRequest is a struct inet_diag_req for sockets in any of the states, with that
-// remote port (0 is any) and accepted by the filter (nil accepts all). The old
-// request asks for IPv4 and IPv6 at once; with the new one the kernel would have to
-// walk its hash table, of a quarter of a million buckets and more, once for each.
-func dumpRequest(states uint32, remote uint16, filter []byte) []byte {
+// dumpRequest is a struct inet_diag_req and the filter. The old request asks for
+// IPv4 and IPv6 at once; with the new one the kernel would have to walk its hash
+// table, of a quarter of a million buckets and more, once for each.
+func dumpRequest(filter []byte) []byte {
 	b := make([]byte, oldReqLen, oldReqLen+4+len(filter))
 	b[3] = wantedAttrs
-	binary.BigEndian.PutUint16(b[6:], remote)
-	binary.NativeEndian.PutUint32(b[4+idLen:], states)
-	if filter == nil {
-		return b
-	}
+	binary.NativeEndian.PutUint32(b[4+idLen:], allStates)
 	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(filter)))
 	b = binary.NativeEndian.AppendUint16(b, attrReqBytecode)
 	return append(b, filter...)

@@ -25,6 +25,9 @@ type Mark struct {
 	// Drop says that from here on (DropStart), or no more (DropEnd), packets are
 	// dropped: halfopen did not make that rule, it was told.
 	Drop string `json:"drop,omitempty"`
+	// Table has the rules of the "halfopen drop" that sent the mark, as nft names it
+	// ("inet halfopen-4242-1").
+	Table string `json:"table,omitempty"`
 	// Called and CalledMono are when "halfopen mark" was called, by both clocks.
 	Called     *time.Time    `json:"called,omitempty"`
 	CalledMono time.Duration `json:"called_mono_ns,omitempty"`
@@ -37,9 +40,6 @@ const (
 	DropStart = "start"
 	DropEnd   = "end"
 )
-
-// DropMark is what the text of a mark that "halfopen drop" sends begins with.
-const DropMark = "halfopen drop "
 
 // Clock is a step of the wall clock against the monotonic one.
 type Clock struct {

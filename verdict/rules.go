@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"halfopen/fault"
 	"halfopen/middlebox"
@@ -138,20 +137,15 @@ func (j *judge) life(s *standing) (text string, records []uint64) {
 	return text, records
 }
 
-// toldWithin is how far from the life of its rules a fault may tell of itself.
-const toldWithin = 5 * time.Second
-
 // ours reports whether a rule is of a fault of halfopen's.
 func ours(r middlebox.Rule) bool { return strings.HasPrefix(r.Table, fault.Tables) }
 
-// announced reports whether a rule is of a fault of halfopen's that has told of itself.
+// announced reports whether a rule is of a fault of halfopen's that has told of itself:
+// the lab's records do, or marks that name its table.
 func (r *run) announced(s *standing) bool {
-	if !ours(s.rule) {
-		return false
-	}
-	return len(r.faults) > 0 || slices.ContainsFunc(r.marks, func(m reading[*timeline.Mark]) bool {
-		return strings.HasPrefix(m.body.Text, timeline.DropMark) && m.at >= s.came.from-toldWithin && (s.went.n == 0 || m.at <= s.went.at+toldWithin)
-	})
+	return ours(s.rule) && (len(r.faults) > 0 || slices.ContainsFunc(r.marks, func(m reading[*timeline.Mark]) bool {
+		return m.body.Table == s.rule.Family+" "+s.rule.Table
+	}))
 }
 
 // unruled says of a stall or a pause without a known cut that nobody watched for one.

@@ -2,7 +2,6 @@ package verdict
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"halfopen/beatstats"
@@ -115,7 +114,7 @@ func read(rec *timeline.Recording, shipper string) *run {
 			put(&r.settings, k, k.Settings)
 		case k.Failure != nil:
 			put(&r.failures, k, k.Failure)
-		case k.Mark != nil && (k.Mark.Drop != "" || strings.HasPrefix(k.Mark.Text, timeline.DropMark)):
+		case k.Mark != nil && (k.Mark.Drop != "" || k.Mark.Table != ""):
 			put(&r.marks, k, k.Mark)
 		case k.Mark != nil && k.Mark.Unwatched:
 			put(&r.unwatched, k, k.Mark)

@@ -121,12 +121,15 @@ var byDrop = but(byPort, func(r *middlebox.Rule) {
 	r.Family, r.Table, r.Chain, r.Text = "inet", fault.Tables+"4242-1", "output", "meta mark 0xbd tcp dport 5044 objref drop"
 })
 
+// untold is one of another drop.
+var untold = but(byDrop, func(r *middlebox.Rule) { r.Table = fault.Tables + "4343-1" })
+
 // proxied tells of such a drop, beside what else is recorded of the path.
 func proxied(f film) film {
 	rest := f.path
 	f.path = func(m *shoot) {
 		if text, ok := map[int]string{10: timeline.DropStart, 20: timeline.DropEnd}[m.second]; ok {
-			m.add(timeline.Body{Mark: &timeline.Mark{Text: timeline.DropMark + "--method d in host: " + text}})
+			m.add(timeline.Body{Mark: &timeline.Mark{Text: "halfopen drop --method d in host: " + text, Table: byDrop.Family + " " + byDrop.Table}})
 		}
 		rest(m)
 	}
@@ -137,7 +140,7 @@ var pathScenarios = []pathScenario{
 	{scenario: scenario{name: "a rule of a drop that told of itself", film: proxied(cutByRule(ruling{from: 10, to: 20, rule: byDrop}, film{ships: from10(silent)})), stall: true, verdict: Stalled, class: SilentPeer}, unwarned: fault.Tables},
 	{scenario: scenario{name: "a rule of a drop that told of itself, and stays", film: proxied(cutByRule(ruling{from: 10, rule: byDrop}, film{ships: from10(silent)})), stall: true, verdict: Stalled, class: SilentPeer}, unwarned: "packet"},
 	{scenario: scenario{name: "a rule of a drop that told nobody", film: cutByRule(ruling{from: 10, to: 20, rule: byDrop}, film{ships: from10(silent)}), stall: true, verdict: Stalled, class: SilentPeer}, warns: fault.Tables},
-	{scenario: scenario{name: "a drop that told nobody, after one that told", film: proxied(cutByRules(film{seconds: 70, ships: from10(silent)}, ruling{from: 10, to: 20, rule: byDrop}, ruling{from: 40, to: 50, rule: byDrop})), stall: true, verdict: Stalled, class: SilentPeer}, warns: fault.Tables},
+	{scenario: scenario{name: "a drop that told nobody, beside one that told", film: proxied(cutByRules(film{ships: from10(silent)}, ruling{from: 10, to: 20, rule: byDrop}, ruling{from: 11, to: 20, rule: untold})), stall: true, verdict: Stalled, class: SilentPeer}, warns: untold.Table},
 	{scenario: scenario{name: "a stranger's rule beside those of a drop", film: proxied(cutByRules(film{ships: from10(silent)}, ruling{from: 10, to: 20, rule: byDrop}, ruling{from: 11, to: 20, rule: byPort})), stall: true, verdict: Stalled, class: SilentPeer}, warns: "ip filter FORWARD", unwarned: fault.Tables},
 	{scenario: scenario{name: "packets lost while a drop leads through its proxy", film: proxied(cutByRule(ruling{from: 10, to: 20, rule: byDrop}, film{ships: from10(dead)})), stall: true, verdict: Stalled, class: HalfOpen}, never: "packet filter"},
 
