@@ -3,7 +3,6 @@ package collect
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -178,15 +177,15 @@ func lookUps(b *testing.B, ns *netns.NS) (share, rate float64) {
 		b.Fatal(err)
 	}
 	socks = slices.DeleteFunc(socks, func(s sockstate.Socket) bool { return s.State == sockstate.Listen })
-	errs := make([]error, len(socks))
 	n := 0
 	ctx, stop := context.WithCancel(b.Context())
 	defer stop()
 	start, cpu := time.Now(), cpuTime()
 	often(ctx, sampleTick, func() {
-		diag.LookupAll(socks, errs)
-		if err := errors.Join(errs...); err != nil {
-			b.Error(err)
+		for i := range socks {
+			if err := diag.Lookup(&socks[i]); err != nil {
+				b.Error(err)
+			}
 		}
 		if n++; n%100 == 0 && !b.Loop() {
 			stop()

@@ -34,10 +34,8 @@ type follower struct {
 	own      func([]sockstate.Socket) []sockstate.Socket // leaves out what is not to be recorded
 	again    func(why string)                            // told of a dump that had to be read again
 	stats    sockstate.Stats
-	known    []sockstate.Socket // the last reading, listeners first
-	listen   int                // how many of known are listeners
+	known    []sockstate.Socket // the last reading
 	before   []sockstate.Socket // the one before it, for its memory
-	errs     []error            // of the last look-ups, for its memory
 	took     time.Duration      // by the last dump
 	nextDump time.Duration      // monotonic
 	earliest time.Duration      // of the next dump, whatever ends meanwhile
@@ -73,10 +71,6 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 	f.nextDump = now + min(max(discoverEvery, discoverShare*cost), discoverWithin)
 	f.earliest = now + goneShare*cost
 	f.known = f.own(socks)
-	f.listen = 0
-	for f.listen < len(f.known) && f.known[f.listen].State == sockstate.Listen {
-		f.listen++
-	}
 	return f.known, nil
 }
 
@@ -85,27 +79,27 @@ func (f *follower) read() ([]sockstate.Socket, error) {
 // longer there; of these a minisocket may be left, or the 4-tuple is used again.
 func (f *follower) lookup() (gone bool, err error) {
 	next := slices.Grow(f.before[:0], len(f.known))[:len(f.known)]
-	copy(next, f.known[:f.listen])
-	conns := next[f.listen:]
-	for i, last := range f.known[f.listen:] {
-		conns[i].Flow, conns[i].Interface, conns[i].Cookie = last.Flow, last.Interface, last.Cookie
-	}
-	f.errs = slices.Grow(f.errs[:0], len(conns))[:len(conns)]
-	f.diag.LookupAll(conns, f.errs)
 	n := 0
-	for i, err := range f.errs {
+	for _, last := range f.known {
+		s := &next[n]
+		if last.State == sockstate.Listen {
+			*s = last
+			n++
+			continue
+		}
+		s.Flow, s.Interface, s.Cookie = last.Flow, last.Interface, last.Cookie
+		err := f.diag.Lookup(s)
 		if errors.Is(err, sockstate.ErrGone) {
-			gone, conns[i].Cookie = true, 0
-			err = f.diag.Lookup(&conns[i])
+			gone, s.Cookie = true, 0
+			err = f.diag.Lookup(s)
 		}
 		switch {
 		case err == nil:
-			conns[n], conns[i] = conns[i], conns[n]
 			n++
 		case !errors.Is(err, sockstate.ErrGone):
 			return false, err
 		}
 	}
-	f.known, f.before = next[:f.listen+n], f.known
+	f.known, f.before = next[:n], f.known
 	return gone, nil
 }

@@ -130,7 +130,7 @@ func (s *Sockets) Once(ctx context.Context, rec *Recorder) {
 		return
 	}
 	if n := len(socks); n > maxSingle {
-		rec.Fail(source, 0, fmt.Errorf("%d sockets on the watched ports: %d are recorded, listeners and then the first by address", n, maxSingle))
+		rec.Fail(source, 0, fmt.Errorf("%d sockets on the watched ports: the first %d by address are recorded", n, maxSingle))
 		socks = socks[:maxSingle]
 	}
 	at, also := s.Where.or(s.At)

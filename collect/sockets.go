@@ -146,22 +146,15 @@ func (s *Sockets) readProc(rec *Recorder) ([]sockstate.Socket, error) {
 	return s.own(socks), err
 }
 
-// own leaves the canary's connections out and sorts the others, listeners first: the
-// kernel's order is that of its hash table.
+// own leaves the canary's connections out and sorts the others: the kernel's
+// order is that of its hash table.
 func (s *Sockets) own(socks []sockstate.Socket) []sockstate.Socket {
 	socks = slices.DeleteFunc(socks, func(k sockstate.Socket) bool { return k.Local.Addr() == s.Canary })
 	slices.SortFunc(socks, func(a, b sockstate.Socket) int {
 		// Listeners may share an address.
-		return cmp.Or(rank(a)-rank(b), a.Local.Compare(b.Local), a.Remote.Compare(b.Remote), cmp.Compare(a.Cookie, b.Cookie))
+		return cmp.Or(a.Local.Compare(b.Local), a.Remote.Compare(b.Remote), cmp.Compare(a.Cookie, b.Cookie))
 	})
 	return socks
-}
-
-func rank(k sockstate.Socket) int {
-	if k.State == sockstate.Listen {
-		return 0
-	}
-	return 1
 }
 
 func sameSockets(a, b []sockstate.Socket) bool {

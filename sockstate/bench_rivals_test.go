@@ -123,11 +123,10 @@ func bareCall(b *testing.B, c *crowd, d *Diag, s Socket) func() error {
 		return err
 	})
 	b.Cleanup(func() { unix.Close(fd) })
-	var ask request
-	putLookup(&ask, 1, &s)
-	reply := make([]byte, len(d.lookup.replies[0]))
+	d.putLookup(&s)
+	request, reply := bytes.Clone(d.request[:]), make([]byte, len(d.reply))
 	return func() error {
-		if _, err := unix.Write(fd, ask[:]); err != nil {
+		if _, err := unix.Write(fd, request); err != nil {
 			return err
 		}
 		_, err := unix.Read(fd, reply)

@@ -32,7 +32,11 @@ type Diag struct {
 	conn  *netlink.Conn
 	stats Stats
 
-	lookup *lookup
+	// For Lookup: a socket of its own, and buffers that are used again.
+	fd      int // -1 once closed
+	request [nlmsghdrLen + reqLen]byte
+	reply   [8 << 10]byte
+	n       int // bytes of reply
 }
 
 // Stats counts the dumps that had to be read again.
@@ -56,7 +60,7 @@ func OpenDiag(ns *netns.NS, ports flow.Ports) (*Diag, error) {
 	if err := d.dial(); err != nil {
 		return nil, err
 	}
-	if d.lookup, err = openLookup(ns); err != nil {
+	if d.fd, err = openLookup(ns); err != nil {
 		d.conn.Close()
 		return nil, fmt.Errorf("open inet_diag: %w", err)
 	}
@@ -89,9 +93,9 @@ func (d *Diag) dial() error {
 func (d *Diag) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if l := d.lookup; l.fd >= 0 {
-		unix.Close(l.fd)
-		l.fd = -1
+	if d.fd >= 0 {
+		unix.Close(d.fd)
+		d.fd = -1
 	}
 	return d.conn.Close()
 }

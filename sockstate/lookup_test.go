@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -65,68 +64,6 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// Many sockets at once, more than fit into one exchange, are read as one by one,
-// each with its own error.
-func TestLookupAll(t *testing.T) {
-	ns := private(t)
-	d := openDiag(t, ns, testPort)
-	for _, k := range kinds {
-		l := listen(t, ns, netip.AddrPortFrom(k.listen, testPort))
-		for range lookupBatch {
-			connect(t, ns, netip.AddrPortFrom(k.target, testPort)).write(t, "hello")
-			l.accept(t)
-		}
-		l.close(t)
-	}
-	var socks []Socket
-	await(t, func() error { // the last ACK
-		socks = dump(t, d)
-		for _, s := range socks {
-			if s.State != Established || s.Info.Unacked > 0 {
-				return fmt.Errorf("%+v", s)
-			}
-		}
-		return nil
-	})
-	if len(socks) != 2*len(kinds)*lookupBatch {
-		t.Fatalf("%d sockets", len(socks))
-	}
-	for n := range lookupBatch + 2 {
-		some := slices.Clone(socks[len(socks)-n:])
-		errs := make([]error, n)
-		d.LookupAll(some, errs)
-		if err := errors.Join(errs...); err != nil {
-			t.Errorf("%d at once: %v", n, err)
-		}
-	}
-	for i := range socks {
-		switch i % 5 {
-		case 1:
-			socks[i].Cookie++
-		case 2:
-			socks[i].Cookie = 0
-		case 3:
-			socks[i].Info = nil
-		}
-	}
-	errs := make([]error, len(socks))
-	got := slices.Clone(socks)
-	for i := range got {
-		got[i].Inode, got[i].RecvQ = 0, 77
-	}
-	d.LookupAll(got, errs)
-	for i := range socks {
-		want := socks[i]
-		want.Inode, want.RecvQ = 0, 77
-		if err := d.Lookup(&want); errs[i] != err || !got[i].Steady(want) || got[i].Cookie != want.Cookie || got[i].Inode != want.Inode {
-			t.Errorf("%s: %+v, %v; alone %+v, %v", socks[i].Flow, got[i], errs[i], want, err)
-		}
-		if gone := i%5 == 1; errors.Is(errs[i], ErrGone) != gone || (got[i].RecvQ == 77) != gone {
-			t.Errorf("%s, socket %d: %+v, %v", socks[i].Flow, i, got[i], errs[i])
-		}
-	}
-}
-
 // A 4-tuple that is used again is another connection.
 func TestLookupTellsAReusedFlow(t *testing.T) {
 	ns := private(t)
@@ -171,10 +108,6 @@ func TestLookupAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
-	both, errs := []Socket{s, gone}, make([]error, 2)
-	if n := testing.AllocsPerRun(100, func() { d.LookupAll(both, errs) }); n != 0 {
-		t.Errorf("two at once: %v allocations", n)
-	}
 }
 
 // Nothing makes a look-up wait: where its answer is lost, it says so at once, and
@@ -185,11 +118,12 @@ func TestLookupDoesNotWait(t *testing.T) {
 	connect(t, ns, netip.AddrPortFrom(loopback, testPort))
 	d := openDiag(t, ns, testPort)
 	s := one(t, d, Established, testPort)
-	if err := unix.SetsockoptInt(d.lookup.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil { // the kernel makes it its minimum
+	if err := unix.SetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil { // the kernel makes it its minimum
 		t.Fatal(err)
 	}
 	for range 20 { // answers that nobody reads
-		if err := d.lookup.send([]Socket{s}); err != nil {
+		d.putLookup(&s)
+		if _, err := unix.Write(d.fd, d.request[:]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -205,14 +139,5 @@ func TestLookupDoesNotWait(t *testing.T) {
 	}
 	if err := d.Lookup(&s); err != nil {
 		t.Errorf("the next look-up: %v", err)
-	}
-	many, errs := slices.Repeat([]Socket{s}, lookupBatch), make([]error, lookupBatch)
-	d.lookup.batch(many, errs) // of so many answers there is no room for the last
-	if errs[0] != nil || !errors.Is(errs[lookupBatch-1], errSilent) {
-		t.Errorf("more answers than room: %v", errs)
-	}
-	d.LookupAll(many, errs)
-	if err := errors.Join(errs...); err != nil {
-		t.Errorf("more answers than room, asked for again: %v", err)
 	}
 }
