@@ -65,13 +65,12 @@ func (r *Recorder) once(ctx context.Context, within time.Duration, sources []Sou
 	}
 	go func() { reading.Wait(); close(done) }()
 	select {
-	case <-done:
-		return nil
+	case <-done: // it may be because ctx ended
 	case <-ctx.Done():
-	}
-	select {
-	case <-done:
-	case <-time.After(within):
+		select {
+		case <-done:
+		case <-time.After(within):
+		}
 	}
 	mu.Lock()
 	defer mu.Unlock()
