@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"halfopen/fault"
-	"halfopen/flow"
 	"halfopen/netns"
 	"halfopen/report"
 	"halfopen/sockstate"
@@ -96,16 +95,7 @@ func TestDropIsJudged(t *testing.T) {
 // reconnect ends the shipper's connections, as a restart of it would.
 func (h *byHand) reconnect() {
 	h.t.Helper()
-	diag, err := sockstate.OpenDiag(h.bed.Shipper, flow.NewPorts(5044))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer diag.Close()
-	socks, err := diag.Dump()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, s := range socks {
+	for _, s := range h.shippers() {
 		if err := sockstate.Destroy(h.bed.Shipper, s); err != nil && !errors.Is(err, sockstate.ErrGone) {
 			h.t.Fatal(err)
 		}

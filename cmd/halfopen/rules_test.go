@@ -67,23 +67,29 @@ func startByHand(t *testing.T) *byHand {
 // connected waits until the shipper has a connection.
 func (h *byHand) connected() {
 	h.t.Helper()
-	diag, err := sockstate.OpenDiag(h.bed.Shipper, flow.NewPorts(5044))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer diag.Close()
 	yes := false
 	until(60*time.Second, func() bool {
-		socks, err := diag.Dump()
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		yes = slices.ContainsFunc(socks, func(s sockstate.Socket) bool { return s.State == sockstate.Established })
+		yes = slices.ContainsFunc(h.shippers(), func(s sockstate.Socket) bool { return s.State == sockstate.Established })
 		return yes
 	})
 	if !yes {
 		h.t.Fatal("the shipper has no connection after 60 s")
 	}
+}
+
+// shippers are the sockets of the shipper's namespace on the port.
+func (h *byHand) shippers() []sockstate.Socket {
+	h.t.Helper()
+	diag, err := sockstate.OpenDiag(h.bed.Shipper, flow.NewPorts(5044))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer diag.Close()
+	socks, err := diag.Dump()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return socks
 }
 
 // grow adds ten lines a second.
