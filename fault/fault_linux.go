@@ -226,12 +226,15 @@ func (f *Fault) Undo() error {
 // Close is Undo.
 func (f *Fault) Close() error { return f.Undo() }
 
+// Table is the name and family of its nf_tables table, as in Window.
+func (f *Fault) Table() string { return f.plan.target() }
+
 // Window returns the story so far. Name is how the user calls the fault.
 func (f *Fault) Window(name string) Window {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w := Window{
-		Method: name, Table: f.plan.target(), Netns: f.inode, Ports: f.plan.Ports, Setup: f.plan.setup(),
+		Method: name, Table: f.Table(), Netns: f.inode, Ports: f.plan.Ports, Setup: f.plan.setup(),
 	}
 	if err := f.readCounters(); err != nil {
 		w.Error = err.Error()

@@ -40,8 +40,9 @@ func (o *checkupOptions) visit(ctx context.Context) (verdict.Checkup, error) {
 	limited, stop := context.WithTimeout(ctx, o.timeout-o.judging())
 	defer stop()
 	v := &visit{o: o, began: time.Now(), mono: clock.Mono(), owners: map[uint32]sockstate.Owner{}, doing: map[string]bool{}}
+	found := v.begin("the search for shippers") // here: the time may be out before the goroutine runs
 	done := make(chan error, 1)
-	go func() { done <- v.run(limited) }()
+	go func() { done <- v.run(limited, found) }()
 	var err error
 	select {
 	case err = <-done:
@@ -83,8 +84,8 @@ func (v *visit) underWay() string {
 	return ", during: " + strings.Join(slices.Sorted(maps.Keys(v.doing)), ", ")
 }
 
-func (v *visit) run(ctx context.Context) error {
-	end := v.begin("the search for shippers")
+// run searches and calls found; then it takes the readings.
+func (v *visit) run(ctx context.Context, found func()) error {
 	subjects, named, err := chooseSubjects(ctx, v.o.recordOptions)
 	if err != nil {
 		return err
@@ -107,7 +108,7 @@ func (v *visit) run(ctx context.Context) error {
 	v.mu.Lock()
 	v.wards, v.ports = wards, portsOf(v.o.recordOptions, subjects)
 	v.mu.Unlock()
-	end()
+	found()
 	return v.rounds(ctx, wards)
 }
 

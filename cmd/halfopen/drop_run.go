@@ -210,10 +210,9 @@ func (d *dropping) remark(text, drop string, at time.Time, mono time.Duration) {
 		d.tell("no recorder was told: %v", err)
 		return
 	}
-	table := d.fault.Window(d.opts.method).Table
 	for _, socket := range sockets {
 		_, err := collect.Send(socket, collect.Remark{
-			Text: fmt.Sprintf("halfopen drop --method %s in %s: %s", d.opts.method, d.where, text), Drop: drop, Table: table, Called: at, CalledMono: mono,
+			Text: fmt.Sprintf("halfopen drop --method %s in %s: %s", d.opts.method, d.where, text), Drop: drop, Table: d.fault.Table(), Called: at, CalledMono: mono,
 		})
 		if err != nil {
 			d.tell("a recorder was not told: %v", err)
