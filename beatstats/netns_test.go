@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -81,7 +82,7 @@ func TestClientDialsInsideTheNamespace(t *testing.T) {
 		}
 		for range 20 {
 			wg.Go(func() {
-				c, err := NewClient(ns, net.JoinHostPort(host, port), 0)
+				c, err := NewClient(ns, net.JoinHostPort(host, port), time.Minute)
 				if err != nil {
 					t.Error(err)
 					return
@@ -105,7 +106,7 @@ func TestClientDialsInsideTheNamespace(t *testing.T) {
 func TestClientInsideTheNamespaceIsRefused(t *testing.T) {
 	ns := namespace(t, "192.0.2.1/32")
 	addr := answer(t, nil, "127.0.0.1:0", "outside")
-	c, err := NewClient(ns, addr, 0)
+	c, err := NewClient(ns, addr, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestClientInsideTheNamespaceIsRefused(t *testing.T) {
 	wantError(t, err, Refused, "is this the right network namespace?")
 
 	_, port, _ := net.SplitHostPort(addr)
-	far, err := NewClient(ns, net.JoinHostPort("198.51.100.1", port), 0)
+	far, err := NewClient(ns, net.JoinHostPort("198.51.100.1", port), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func TestClientTakesNoProxy(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 	t.Setenv("http_proxy", "http://127.0.0.1:1")
 	addr := answer(t, ns, "192.0.2.1:0", "inside")
-	c, err := NewClient(ns, addr, 0)
+	c, err := NewClient(ns, addr, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

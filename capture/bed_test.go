@@ -52,7 +52,7 @@ func listen(t testing.TB, ns *netns.NS, addr string) (l net.Listener) {
 
 func connect(t testing.TB, ns *netns.NS, l net.Listener, to string) (client, server net.Conn) {
 	t.Helper()
-	err := ns.Do(func() (err error) { client, err = net.DialTimeout("tcp", to, 30*time.Second); return err })
+	err := ns.Do(func() (err error) { client, err = net.DialTimeout("tcp", to, 60*time.Second); return err })
 	if err == nil {
 		server, err = l.Accept()
 	}

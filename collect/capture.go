@@ -32,11 +32,11 @@ type Captures struct {
 	all    sync.WaitGroup
 }
 
-// enter counts a capture in, unless the recording has ended.
-func (c *Captures) enter(rec *Recorder) (ok bool) {
+// enter counts a capture in, unless the recording has ended. One that is open already counts.
+func (c *Captures) enter(rec *Recorder, open bool) (ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed && !open {
 		return false
 	}
 	if c.ring == nil {
@@ -50,7 +50,9 @@ func (c *Captures) enter(rec *Recorder) (ok bool) {
 			},
 		}
 	}
-	c.all.Add(1)
+	if !open {
+		c.all.Add(1)
+	}
 	return true
 }
 
@@ -97,9 +99,12 @@ type Capture struct {
 }
 
 // Open begins to capture before Run, which then has what came meanwhile, as far as
-// the kernel keeps it. Without Run, Close ends it.
+// the kernel keeps it, though the recording end first. Captures waits for that Run.
+// Without either, Close ends it.
 func (s *Capture) Open() (err error) {
-	s.sock, err = capture.Open(s.NS, s.Ports)
+	if s.sock, err = capture.Open(s.NS, s.Ports); err == nil {
+		s.To.all.Add(1)
+	}
 	return err
 }
 
@@ -131,21 +136,21 @@ type capturing struct {
 }
 
 // Run captures until ctx ends.
-func (s *Capture) Run(ctx context.Context, rec *Recorder) error {
-	if !s.To.enter(rec) {
+func (s *Capture) Run(ctx context.Context, rec *Recorder) (err error) {
+	if !s.To.enter(rec, s.sock != nil) {
 		return nil
 	}
 	defer s.To.all.Done()
 	w := &capturing{Capture: s, rec: rec, seen: capture.Observer{Ports: s.Ports, Not: s.Not}}
 	if s.sock == nil {
-		if err := s.Open(); err != nil {
+		if s.sock, err = capture.Open(s.NS, s.Ports); err != nil {
 			rec.Fail(w.source(), 0, err)
 			return nil
 		}
 	}
 	defer s.sock.Close()
 	w.tell(false)
-	err := w.loop(ctx)
+	err = w.loop(ctx)
 	if err == nil {
 		err = w.drain()
 	}
@@ -189,8 +194,8 @@ func (w *capturing) take(p capture.Packet) {
 	w.To.lose(w.rec, w.To.ring.Write(w.At, p))
 }
 
-// When what had come by the end is taken: no packet comes for a while, or one that is
-// younger. On a host that is starved so much time is over first.
+// When what had come by the end is taken: nothing waits and no packet comes for a while, or
+// one is younger. On a host that is starved so much time is over first.
 const (
 	drainFor  = 10 * time.Millisecond
 	drainMost = 3 * time.Second
@@ -198,19 +203,25 @@ const (
 
 var errLeft = fmt.Errorf("packets were left unread: more had come by the end than could be taken in %s", drainMost)
 
-// drain takes what the kernel kept.
+// drain takes what the kernel kept. The time of a packet may be that of the reading
+// (capture.Open): younger is one that waited, and yet came after the end.
 func (w *capturing) drain() error {
-	for end := time.Now(); time.Since(end) < drainMost; {
-		p, err := w.sock.Read(time.Now().Add(drainFor))
+	end := time.Now()
+	until, empty := end, false
+	for asked := end; asked.Sub(end) < drainMost; asked = time.Now() {
+		p, err := w.sock.Read(until)
 		switch {
+		case errors.Is(err, capture.ErrNone) && !empty:
+			until, empty = time.Now().Add(drainFor), true
 		case errors.Is(err, capture.ErrNone):
 			return nil
 		case err != nil:
 			return err
-		case p.Time.After(end):
+		case p.Time.After(end) && p.Time.Before(asked):
 			return nil
+		default:
+			w.take(p)
 		}
-		w.take(p)
 	}
 	return errLeft
 }

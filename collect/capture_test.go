@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -42,6 +43,16 @@ func chatter(t *testing.T, bed *lab.Bed, times int) {
 			if _, err := io.ReadFull(server, make([]byte, 1)); err != nil {
 				return err
 			}
+		}
+		// Each end hears of the other's, which tells that all has passed.
+		if err := client.(*net.TCPConn).CloseWrite(); err != nil {
+			return err
+		}
+		for _, c := range []net.Conn{server, client} {
+			if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				return fmt.Errorf("%d bytes, %w; want the end", n, err)
+			}
+			c.Close()
 		}
 		return nil
 	})

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"halfopen/clock"
 	"halfopen/middlebox"
@@ -22,7 +25,7 @@ type Conntrack struct {
 	Canary netip.Addr // whose entries are left out
 	// Most is how long one record of unchanged readings stands for; 0: a second.
 	Most time.Duration
-	// Share bounds what the readings cost: after one, so many times its length passes
+	// Share bounds what the readings cost: after one, so many times its CPU time passes
 	// until the next. The kernel's walk takes 10 ms, of a busy router 40 ms. 0: it may.
 	Share time.Duration
 }
@@ -36,13 +39,15 @@ func (c *Conntrack) Run(ctx context.Context, rec *Recorder) error {
 	}
 	var rest time.Duration // no reading before
 	var seen, denied bool
+	runtime.LockOSThread() // whose CPU time is looked at
+	defer runtime.UnlockOSThread()
 	every(ctx, c.Every, func() {
-		began := clock.Mono()
+		began, cost := clock.Mono(), spent()
 		if began < rest || denied {
 			return
 		}
 		entries, err := c.Table.List()
-		rest = clock.Mono() + c.Share*(clock.Mono()-began)
+		rest = clock.Mono() + c.Share*(spent()-cost)
 		switch {
 		case errors.Is(err, os.ErrNotExist): // the kernel does not track, or not yet
 			return
@@ -64,6 +69,16 @@ func (c *Conntrack) Run(ctx context.Context, rec *Recorder) error {
 	})
 	f.flush()
 	return nil
+}
+
+// spent is the CPU time of the calling thread. The wall clock would count the time of
+// others on a busy host, and one pause would keep us from looking for minutes.
+func spent() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
 }
 
 // sameEntry compares all but the timeout, which ticks by itself, and the traffic.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"halfopen/flow"
 	"halfopen/timeline"
@@ -37,6 +38,7 @@ func followed(t *testing.T) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.rec.patience = time.Minute
 	f := &Following{
 		Name: "filebeat", At: "shipper",
 		Watch: func(ctx context.Context, each func(Process)) error {
@@ -118,6 +120,7 @@ func TestLogOfEachLife(t *testing.T) {
 	appendTo(t, old, "long before the recording\n")
 	awaitStamps(t)
 	p := followed(t)
+	awaitStamps(t) // and what is new from what was there
 	p.live(1, first)
 	appendTo(t, first, "one\n")
 	p.await("a line", func() bool { return p.copied() == "one\n" })

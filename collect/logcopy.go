@@ -65,7 +65,7 @@ func openCopy(rec *Recorder, name, rest string) *logCopy {
 	go c.write(begun)
 	select {
 	case <-begun: // from now on the file is among the evidence
-	case <-time.After(patience):
+	case <-time.After(rec.patience):
 	}
 	return c
 }
@@ -101,7 +101,7 @@ func (c *logCopy) fits(l copied) bool {
 		case stuck:
 			return false
 		case late == nil:
-			late = time.After(patience)
+			late = time.After(c.rec.patience)
 		}
 		select {
 		case <-c.room:
@@ -127,7 +127,7 @@ var errDiskHangs = errors.New("the disk does not take the copy")
 // flush brings what was put in to the disk.
 func (c *logCopy) flush() error {
 	reply := make(chan error, 1)
-	late := time.After(patience)
+	late := time.After(c.rec.patience)
 	select {
 	case c.asked <- reply:
 	case <-c.done:
@@ -152,7 +152,7 @@ func (c *logCopy) close() {
 	select {
 	case <-c.done:
 		c.found()
-	case <-time.After(patience):
+	case <-time.After(c.rec.patience):
 		c.rec.Lose(c.source, fmt.Errorf("%w: what was read last is not in it", errDiskHangs))
 		c.found()
 	}

@@ -1,8 +1,8 @@
 package collect
 
 import (
+	"bufio"
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +30,7 @@ func TestLogsDiskFull(t *testing.T) {
 		}
 	})
 	log := filepath.Join(t.TempDir(), "filebeat.log")
-	l := follow(t, &Logs{Name: "filebeat", Path: log, From: logtail.FromBeginning}, func(path string) {
+	l := follow(t, &Logs{Name: "filebeat", Path: log, From: logtail.FromBeginning}, func(_ *Recorder, path string) {
 		if err := os.Symlink(filepath.Join(disk, "copy"), path); err != nil {
 			t.Fatal(err)
 		}
@@ -80,20 +80,27 @@ func TestLogsDiskFull(t *testing.T) {
 	}
 }
 
+// hanging makes the disk of a copy one that takes 64 KiB, and is waited for no longer than
+// outside of tests.
+func hanging(t *testing.T, disk **os.File) func(*Recorder, string) {
+	return func(rec *Recorder, path string) {
+		rec.patience = patience
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if *disk, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A disk that hangs holds up neither the reading nor the end, and does not make
 // the recorder grow: what it does not take is a gap.
 func TestLogsDiskHangs(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "filebeat.log")
 	var disk *os.File
-	l := follow(t, &Logs{Name: "filebeat", Path: log, From: logtail.FromBeginning}, func(path string) {
-		if err := syscall.Mkfifo(path, 0o600); err != nil { // takes 64 KiB, then hangs
-			t.Fatal(err)
-		}
-		var err error
-		if disk, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
-			t.Fatal(err)
-		}
-	})
+	l := follow(t, &Logs{Name: "filebeat", Path: log, From: logtail.FromBeginning}, hanging(t, &disk))
 	line := strings.Repeat("x", 99) + "\n"
 	const lines = 8 * maxWaiting / 100
 	appendTo(t, log, strings.Repeat(line, lines)+telling+"\n")
@@ -102,26 +109,23 @@ func TestLogsDiskHangs(t *testing.T) {
 		t.Errorf("event %+v", e)
 	}
 	// The disk takes bytes again.
-	var copied bytes.Buffer
-	read := make(chan error, 1)
-	go func() { _, err := copied.ReadFrom(disk); read <- err }()
+	read := make(chan string, 1)
+	go func() { text, _ := bufio.NewReader(disk).ReadString(0); read <- text }()
 	l.await("the gap", func() bool { return len(l.gaps()) == 1 })
 	appendTo(t, log, telling+"\n")
 	l.await("the copy to go on", func() bool { return len(l.events()) == 2 })
 	l.end()
-	if err := disk.SetReadDeadline(time.Now()); err != nil {
+	if _, err := disk.Write([]byte{0}); err != nil { // the end of all
 		t.Fatal(err)
 	}
-	if err := <-read; !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatal(err)
-	}
+	copied := <-read
 	disk.Close()
 	g := l.gaps()[0]
-	kept := int64(bytes.Count(copied.Bytes(), []byte("\n")))
+	kept := int64(strings.Count(copied, "\n"))
 	if kept+g.Lines != lines+2 || g.Lines == 0 || kept*100 > 3*maxWaiting || !strings.Contains(g.Why, "disk") {
 		t.Errorf("%d lines kept of %d; gap %+v", kept, lines+2, g)
 	}
-	if e := l.events()[1]; e.File == "" || e.Offset != int64(bytes.LastIndex(copied.Bytes(), []byte(telling))) {
+	if e := l.events()[1]; e.File == "" || e.Offset != int64(strings.LastIndex(copied, telling)) {
 		t.Errorf("event %+v", e)
 	}
 }
@@ -130,21 +134,13 @@ func TestLogsDiskHangs(t *testing.T) {
 func TestLogsDiskHangsForGood(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "filebeat.log")
 	var disk *os.File
-	l := follow(t, &Logs{Name: "filebeat", Path: log, From: logtail.FromBeginning}, func(path string) {
-		if err := syscall.Mkfifo(path, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if disk, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
-			t.Fatal(err)
-		}
-	})
+	l := follow(t, &Logs{Name: "filebeat", Path: log, From: logtail.FromBeginning}, hanging(t, &disk))
 	appendTo(t, log, strings.Repeat(telling+"\n", 10_000))
 	l.await("what the first lines mean", func() bool { return len(l.events()) > 0 })
 	appendTo(t, log, telling+"\n")
 	began := time.Now()
 	l.end()
-	if took := time.Since(began); took > 5*patience {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("the end took %s", took)
 	}
 	f := l.failures()
@@ -179,14 +175,8 @@ func TestLogsResumeAfterDiskHung(t *testing.T) {
 
 	var disk *os.File
 	appendTo(t, log, telling+"\n")
-	hung := follow(t, &Logs{Name: "filebeat", Path: log, Set: set()}, func(path string) {
-		if err := syscall.Mkfifo(path, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if disk, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
-			t.Fatal(err)
-		}
+	hung := follow(t, &Logs{Name: "filebeat", Path: log, Set: set()}, func(rec *Recorder, path string) {
+		hanging(t, &disk)(rec, path)
 		if _, err := disk.Write(make([]byte, 64<<10)); err != nil { // it takes no more
 			t.Fatal(err)
 		}

@@ -68,7 +68,7 @@ func (w *copyWriter) write(b batch) {
 	err := w.open()
 	for _, p := range b.piles {
 		kept, torn := 0, 0
-		late := time.AfterFunc(patience, func() { w.say(p, 0) }) // a disk that hangs is not waited for
+		late := time.AfterFunc(w.c.rec.patience, func() { w.say(p, 0) }) // a disk that hangs is not waited for
 		if err == nil {
 			kept, torn, err = w.append(p)
 		}

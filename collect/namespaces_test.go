@@ -50,7 +50,7 @@ func TestNamespaceIsReadOnce(t *testing.T) {
 	// sees waits for a reading of these places, the first of them its name.
 	sees := func(at string, also ...string) {
 		t.Helper()
-		timeout := time.After(20 * time.Second)
+		timeout := time.After(60 * time.Second)
 		for {
 			select {
 			case s := <-seen:

@@ -73,7 +73,7 @@ func (o *observed) await(what string, n int, is func(timeline.Record) bool) time
 	for _, r := range o.records {
 		o.t.Logf("%d: %+v", r.N, r.Body)
 	}
-	o.t.Fatalf("no %s in 20 s", what)
+	o.t.Fatalf("no %s in 60 s", what)
 	return timeline.Record{}
 }
 

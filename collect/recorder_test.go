@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -23,6 +24,7 @@ func open(t *testing.T, dir string) *Recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rec.patience = time.Minute // a busy disk does not hang
 	return rec
 }
 

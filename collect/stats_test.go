@@ -2,6 +2,7 @@ package collect
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -31,12 +32,12 @@ func body(t *testing.T, name string) string {
 
 func scraper(t *testing.T, endpoint string, timeout time.Duration) *Stats {
 	t.Helper()
-	c, err := beatstats.NewClient(nil, endpoint, timeout)
+	c, err := beatstats.NewClient(nil, endpoint, cmp.Or(timeout, time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return &Stats{At: "shipper", Name: "filebeat", Client: c, Every: 20 * time.Millisecond, Paths: []string{"/stats"}}
+	return &Stats{At: "shipper", Name: "filebeat", Client: c, Every: 20 * time.Millisecond, Within: time.Minute, Paths: []string{"/stats"}}
 }
 
 // speaker answers each connection with what say writes; done is closed when the
@@ -150,11 +151,13 @@ func TestStatsSurvive(t *testing.T) {
 			s := scraper(t, srv.addr+"/stats", tt.timeout)
 			stop := o.start(s)
 			if tt.fails != "" {
-				r := o.await("failure", 1, isFailure)
-				if f := r.Failure; f.Source != "stats of filebeat" || !containsAny(f.Error, strings.Split(tt.fails, "|")) || !strings.Contains(f.Error, srv.addr) && !strings.Contains(f.Error, "parse") {
-					t.Errorf("%s: %s, want something with %q", f.Source, f.Error, tt.fails)
+				r := o.await("failure with "+tt.fails, 1, func(r timeline.Record) bool { // on a busy host the time may be over sooner, too
+					return isFailure(r) && containsAny(r.Failure.Error, strings.Split(tt.fails, "|"))
+				})
+				if f := r.Failure; f.Source != "stats of filebeat" || !strings.Contains(f.Error, srv.addr) && !strings.Contains(f.Error, "parse") {
+					t.Errorf("%s: %s", f.Source, f.Error)
 				}
-				if tt.timeout != 0 && r.Took < tt.timeout || r.Took <= 0 || r.Took > 10*time.Second {
+				if tt.timeout != 0 && r.Took < tt.timeout || r.Took <= 0 || r.Took > time.Minute {
 					t.Errorf("took %v", r.Took)
 				}
 			} else {
@@ -244,14 +247,17 @@ func TestStatsRestart(t *testing.T) {
 // is recorded with how long it took, and holds up nobody else.
 func TestScrapesNeverOverlap(t *testing.T) {
 	var now, most atomic.Int32
-	entered, release := make(chan struct{}, 64), make(chan struct{})
+	entered, release := make(chan struct{}, 1), make(chan struct{})
 	good := body(t, "filebeat-7.17.29.json")
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if n := now.Add(1); n > most.Load() {
 			most.Store(n)
 		}
 		defer now.Add(-1)
-		entered <- struct{}{}
+		select {
+		case entered <- struct{}{}:
+		default: // it is known
+		}
 		<-release
 		io.WriteString(w, good)
 	}))

@@ -14,7 +14,8 @@ import (
 	"halfopen/timeline"
 )
 
-// beatLog is a log that a Beat writes to; its lines are of now.
+// beatLog is a log that a Beat writes to. Its lines are of now, and so a minute ahead: they
+// may be read late.
 type beatLog struct {
 	t    *testing.T
 	path string
@@ -43,7 +44,7 @@ func (b *beatLog) tell(ago time.Duration, acked, active int) string {
 		events = fmt.Sprintf(`"acked":%d,`, acked)
 	}
 	return fmt.Sprintf(`%s	INFO	[monitoring]	log/log.go:184	Non-zero metrics in the last 30s	{"monitoring": {"metrics": {"beat":{"info":{"ephemeral_id":%q,"uptime":{"ms":%d},"version":"7.17.29"}},"libbeat":{"output":{"events":{%s"active":%d}},"pipeline":{"clients":1,"events":{"active":%d}}}}}}`,
-		time.Now().Add(-ago).UTC().Format("2006-01-02T15:04:05.000Z"), b.id, b.up.Milliseconds(), events, active, active)
+		time.Now().Add(time.Minute-ago).UTC().Format("2006-01-02T15:04:05.000Z"), b.id, b.up.Milliseconds(), events, active, active)
 }
 
 // A Beat without an endpoint: its log gives the counters, what is there already
@@ -55,7 +56,7 @@ func TestCountersFromTheLog(t *testing.T) {
 			log := &beatLog{t: t, path: filepath.Join(t.TempDir(), "filebeat.log"), id: "a"}
 			write := func(line string) {
 				if wrapped {
-					line = fmt.Sprintf(`{"log":%q,"stream":"stderr","time":%q}`, line+"\n", time.Now().UTC().Format(time.RFC3339Nano))
+					line = fmt.Sprintf(`{"log":%q,"stream":"stderr","time":%q}`, line+"\n", time.Now().Add(time.Minute).UTC().Format(time.RFC3339Nano))
 				}
 				log.write(line + "\n")
 			}

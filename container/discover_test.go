@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"halfopen/beatstats"
 	"halfopen/discover"
@@ -55,7 +56,7 @@ func TestDiscoverInContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Close()
-	client, err := beatstats.NewClient(ns, p.Stats[0], 0)
+	client, err := beatstats.NewClient(ns, p.Stats[0], time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

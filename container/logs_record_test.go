@@ -1,6 +1,8 @@
 package container_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"halfopen/container"
 	"halfopen/timeline"
@@ -96,8 +100,16 @@ func TestRecordResumeLogsOfEngine(t *testing.T) {
 		slices.Sort(out) // two streams
 		return out
 	}
+	cursors := func() string {
+		text, err := os.ReadFile(filepath.Join(evidence, "log-positions.json"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return gjson.GetBytes(text, "logs.@values.#.cursor").Raw
+	}
 	run := func(kill bool, want ...string) {
 		t.Helper()
+		was := cursors()
 		r := record(t, bin, args...)
 		r.dir = evidence
 		began := time.Now()
@@ -105,9 +117,7 @@ func TestRecordResumeLogsOfEngine(t *testing.T) {
 			return rec.Records[0].Time.After(began) && slices.Equal(texts(rec), want)
 		})
 		if kill {
-			read := time.Now()
-			saved := filepath.Join(evidence, "log-positions.json")
-			await(t, "the position", func() bool { st, err := os.Stat(saved); return err == nil && st.ModTime().After(read) })
+			await(t, "the position", func() bool { return cursors() != was })
 			if err := r.cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +168,7 @@ func TestSnapshotLogsOfEngine(t *testing.T) {
 	}
 	take := func() string {
 		t.Helper()
-		if out, err := exec.Command(bin, "snapshot", "--quiet", "--evidence", evidence, "--container", k.id).CombinedOutput(); err != nil || len(out) > 0 {
+		if out, err := exec.Command(bin, "snapshot", "--quiet", "--timeout", "1m", "--evidence", evidence, "--container", k.id).CombinedOutput(); err != nil || len(out) > 0 {
 			t.Fatalf("%v: %s", err, out)
 		}
 		paths := timeline.Parts(filepath.Join(evidence, "halfopen-nat"+timeline.Suffix))

@@ -105,7 +105,7 @@ func listen(t *testing.T, nameOrID string, from container.LogStart) *heard {
 					line += "…"
 				}
 				const step = 10 * time.Millisecond // by which the host's clock may be set back
-				if off := time.Since(o.Time); off < -step || off > time.Minute || o.Time.Before(last[o.Stream].Add(-step)) {
+				if off := time.Since(o.Time); off < -step || off > time.Hour || o.Time.Before(last[o.Stream].Add(-step)) {
 					t.Errorf("line %.40q has the time %s, the one before it %s", line, o.RawTime, last[o.Stream])
 				}
 				last[o.Stream] = o.Time

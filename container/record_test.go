@@ -89,6 +89,7 @@ func TestRecordOfStopped(t *testing.T) {
 	pid := find(t, shipper).PID
 	r.sees("the connection", func(rec recording) bool { return len(rec.held(0, pid)) == 1 })
 	r.sees("the counters", func(rec recording) bool { return rec.acked(0, 3) })
+	r.sees("its log", func(rec recording) bool { return strings.Count(rec.log(0), " established") == 1 })
 	rec := r.end()
 	if got := rec.changes(0); !slices.Equal(got, []change{{timeline.Started, pid}}) {
 		t.Errorf("the shipper, process %d: %v", pid, got)

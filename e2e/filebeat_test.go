@@ -33,7 +33,7 @@ filebeat.inputs:
   scan_frequency: 1s
 output.logstash:
   hosts: ["%[2]s"]
-  timeout: 2s
+  timeout: 10s
   pipelining: 2
 http.enabled: true
 http.host: unix://%[1]s/stats.sock
@@ -188,8 +188,12 @@ func (s *shipper) write(t *testing.T, n int) {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	var lines []byte // at once, so that they become one batch
 	for i := range n {
-		fmt.Fprintf(f, "line %d of %d\n", i+1, n)
+		lines = fmt.Appendf(lines, "line %d of %d\n", i+1, n)
+	}
+	if _, err := f.Write(lines); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -22,10 +22,10 @@ func TestRecord(t *testing.T) {
 	for _, c := range []struct {
 		name, settings string
 		exit           int
-		lasts          string
+		long           func(t *testing.T, e evidence, silent time.Duration) bool // enough was seen
 		check          func(t *testing.T, e evidence, log string)
 	}{
-		{name: "counters from the log", settings: "logging.metrics.period: 2s", exit: stalled, lasts: "45s", check: func(t *testing.T, e evidence, log string) {
+		{name: "counters from the log", settings: "logging.metrics.period: 2s", exit: stalled, long: func(_ *testing.T, _ evidence, silent time.Duration) bool { return silent > 40*time.Second }, check: func(t *testing.T, e evidence, log string) {
 			if e.verdict.Verdict != "stalled" || e.verdict.Class != "silent peer" {
 				t.Errorf("verdict %+v, want stalled, silent peer", e.verdict)
 			}
@@ -43,8 +43,8 @@ func TestRecord(t *testing.T) {
 				t.Errorf("said %d times where the counters come from", n)
 			}
 		}},
-		{name: "stacks", settings: "http.enabled: true\nhttp.port: 15066\nhttp.pprof.enabled: true", exit: inconclusive, lasts: "32s", check: func(t *testing.T, e evidence, _ string) {
-			dumps := e.files(t, "*-onset-*-filebeat-goroutines.txt")
+		{name: "stacks", settings: "http.enabled: true\nhttp.port: 15066\nhttp.pprof.enabled: true", exit: inconclusive, long: func(t *testing.T, e evidence, _ time.Duration) bool { return len(e.dumps(t)) == 2 }, check: func(t *testing.T, e evidence, _ string) {
+			dumps := e.dumps(t)
 			for _, path := range dumps {
 				if text := e.read(t, path); !bytes.HasPrefix(text, []byte("goroutine ")) || !bytes.Contains(text, []byte("go-lumber")) {
 					t.Errorf("%s holds no stacks of Filebeat's: %.200s", path, text)
@@ -71,12 +71,13 @@ func TestRecord(t *testing.T) {
 			log := filepath.Join(s.dir, "filebeat.log")
 			e := evidence{dir: t.TempDir()}
 			_, port, _ := net.SplitHostPort(l.Addr().String())
-			cmd := exec.Command(binary(t, halfopen), "record", "--json", "--quiet", "--pid", strconv.Itoa(pid), "--port", port, "--log", log, "--for", c.lasts, "--evidence", e.dir)
+			cmd := exec.Command(binary(t, halfopen), "record", "--json", "--quiet", "--pid", strconv.Itoa(pid), "--port", port, "--log", log, "--evidence", e.dir)
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, os.Stderr
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 			await(t, "the log is followed", func() bool {
 				found, _ := filepath.Glob(filepath.Join(e.dir, "*timeline.jsonl"))
 				if len(found) == 0 {
@@ -93,6 +94,11 @@ func TestRecord(t *testing.T) {
 			s.write(t, 7)
 			next(t, batches) // and no word back
 			s.write(t, 7)
+			began := time.Now()
+			await(t, "enough of the silence", func() bool { return c.long(t, e, time.Since(began)) })
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
 			_ = cmd.Wait()
 			if code := cmd.ProcessState.ExitCode(); code != c.exit {
 				t.Errorf("exit code %d, want %d\n%s", code, c.exit, &out)
@@ -103,12 +109,22 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// dumps are Filebeat's stacks, kept when the stall may have begun and once more.
+func (e evidence) dumps(t *testing.T) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(e.dir, "*-onset-*-filebeat-goroutines.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
 // startWith runs Filebeat with more settings until the test ends.
 func startWith(t *testing.T, receiver, more string) (*shipper, int) {
 	t.Helper()
 	s := &shipper{dir: t.TempDir()}
 	conf := filepath.Join(s.dir, "filebeat.yml")
-	text := strings.NewReplacer("timeout: 2s", "timeout: 5m", "http.enabled: true\n", "", "http.host: unix://%[1]s/stats.sock\n", "").Replace(config)
+	text := strings.NewReplacer("timeout: 10s", "timeout: 5m", "http.enabled: true\n", "", "http.host: unix://%[1]s/stats.sock\n", "").Replace(config)
 	if err := os.WriteFile(conf, []byte(fmt.Sprintf(text, s.dir, receiver)+more+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

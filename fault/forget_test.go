@@ -194,12 +194,12 @@ func TestWithoutTheFaultTheRouterAnswersReset(t *testing.T) {
 	if _, err := c.server.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	c.server.SetReadDeadline(time.Now().Add(30 * time.Second))
+	c.server.SetReadDeadline(time.Now().Add(60 * time.Second))
 	if _, err := c.server.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
 		t.Errorf("server reads %v, want ECONNRESET", err)
 	}
-	if got := p.resets(p.router); got != resets+1 {
-		t.Errorf("the router sent %d RSTs, want 1", got-resets)
+	if p.resets(p.router) == resets {
+		t.Error("the reset is not the router's")
 	}
 }
 

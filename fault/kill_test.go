@@ -118,7 +118,7 @@ func TestKilledProcessLeavesNothing(t *testing.T) {
 		}
 		p.dial() // new connections pass
 	}
-	if held != 25 || swept < 2 { // one method sets one, and that in one of its two steps
+	if held != 25 || swept == 0 { // one method sets one, and has it while it waits in one of its two steps
 		t.Errorf("of 25 children that waited %d held a table; %d of all left a sysctl", held, swept)
 	}
 	if got := p.foreign(); got != foreign {

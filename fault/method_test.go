@@ -61,7 +61,7 @@ func TestWhoIsTold(t *testing.T) {
 			if err := f.Undo(); err != nil {
 				t.Fatal(err)
 			}
-			c.server.SetReadDeadline(time.Now().Add(20 * time.Second))
+			c.server.SetReadDeadline(time.Now().Add(60 * time.Second))
 			if n, err := c.server.Read(make([]byte, 1000)); n != clientBytes {
 				t.Errorf("after undo: %d bytes, %v", n, err)
 			}
@@ -183,7 +183,7 @@ func TestHoldAndPass(t *testing.T) {
 
 	again := p.open(Config{NS: p.client, Method: Local, Ports: ports})
 	cut(t, again)
-	fresh, err := p.tryDial(100 * time.Millisecond)
+	fresh, err := p.tryDial(time.Second)
 	if err == nil {
 		t.Errorf("%v passed", fresh.flow())
 	}
@@ -233,7 +233,7 @@ func TestLostFIN(t *testing.T) {
 	if err := f.Undo(); err != nil {
 		t.Fatal(err)
 	}
-	c.client.SetReadDeadline(time.Now().Add(30 * time.Second))
+	c.client.SetReadDeadline(time.Now().Add(60 * time.Second))
 	if n, err := c.client.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, unix.ETIMEDOUT) {
 		t.Errorf("after undo: %d, %v", n, err)
 	}
@@ -253,7 +253,7 @@ func TestReset(t *testing.T) {
 	defer fresh.Close()
 	for _, conn := range []net.Conn{c.client, c.server, fresh} {
 		conn.Write([]byte("x"))
-		conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(60 * time.Second))
 		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("%v reads %v, want ECONNRESET", conn.LocalAddr(), err)
 		}
@@ -290,12 +290,12 @@ func TestIdle(t *testing.T) {
 	p := newPath(t)
 	idle, busy := p.dial(), p.dial()
 	was := sysctl(t, p.router)
-	f := p.open(Config{NS: p.router, Method: Idle, Ports: ports, Conntrack: p.conntrack, Idle: 5 * time.Second})
+	f := p.open(Config{NS: p.router, Method: Idle, Ports: ports, Conntrack: p.conntrack, Idle: 10 * time.Second})
 	step, err := f.Cut()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := sysctl(t, p.router); got != "5" || step.Changed != "sysctl -w "+idleKey+"=5 (it was "+was+")" {
+	if got := sysctl(t, p.router); got != "10" || step.Changed != "sysctl -w "+idleKey+"=10 (it was "+was+")" {
 		t.Errorf("the timeout is %s, the step says %q", got, step.Changed)
 	}
 	idle.echo() // its entry takes the timeout now
@@ -306,7 +306,10 @@ func TestIdle(t *testing.T) {
 		return len(entries) == 1 && entries[0].Orig == busy.flow()
 	})
 	idle.write()
-	await(t, "its packets to be dropped", func() bool { return met(t, f, StepExpire, Toward) > 0 && met(t, f, StepExpire, From) > 0 })
+	await(t, "its packets to be dropped", func() bool {
+		busy.echo()
+		return met(t, f, StepExpire, Toward) > 0 && met(t, f, StepExpire, From) > 0
+	})
 	p.dial()
 	step, err = f.Hold(nil)
 	if err != nil {

@@ -16,7 +16,7 @@ func foreignRules(p *path) {
 			{"-A", "FORWARD", "-p", "tcp", "-m", "conntrack", "--ctstate", "INVALID", "-j", "REJECT", "--reject-with", "tcp-reset"},
 			{"-t", "raw", "-A", "PREROUTING", "-p", "tcp", "--sport", "5044", "-j", "ACCEPT"},
 		} {
-			in(p.t, p.router, "", append([]string{iptables}, rule...)...)
+			in(p.t, p.router, "", append([]string{iptables, "-w"}, rule...)...)
 		}
 	}
 	in(p.t, p.router, `add table inet firewall
@@ -70,7 +70,7 @@ func TestOthersFlush(t *testing.T) {
 	cut(t, f)
 	c.write()
 	await(t, "a packet", func() bool { return met(t, f, StepDrop, Toward) > 0 })
-	in(t, p.router, "", iptables, "-F", "FORWARD")
+	in(t, p.router, "", iptables, "-w", "-F", "FORWARD")
 	in(t, p.router, "", nft, "flush", "ruleset")
 	if got := p.tables(); len(got) != 1 || got[0] != f.plan.table {
 		t.Errorf("tables %v, want the fault's alone", got)

@@ -214,7 +214,7 @@ type pair struct {
 // dial makes a connection that has carried a byte both ways.
 func (p *path) dial() *pair {
 	p.t.Helper()
-	c, err := p.tryDial(30 * time.Second)
+	c, err := p.tryDial(60 * time.Second)
 	p.must(err)
 	return c
 }
@@ -247,7 +247,7 @@ func (p *path) tryDial(timeout time.Duration) (*pair, error) {
 func (c *pair) echo() {
 	c.t.Helper()
 	for _, way := range [][2]*net.TCPConn{{c.client, c.server}, {c.server, c.client}} {
-		way[1].SetReadDeadline(time.Now().Add(30 * time.Second))
+		way[1].SetReadDeadline(time.Now().Add(60 * time.Second))
 		if _, err := way[0].Write([]byte("x")); err != nil {
 			c.t.Fatal(err)
 		}

@@ -92,7 +92,7 @@ func TestSilentProxy(t *testing.T) {
 			await(t, "drops still", func() bool { return met(t, f, StepHold, Toward)+met(t, f, StepHold, From) > 0 })
 			p.must(f.Undo())
 			for _, end := range []*net.TCPConn{c.client, c.server} {
-				end.SetReadDeadline(time.Now().Add(20 * time.Second))
+				end.SetReadDeadline(time.Now().Add(60 * time.Second))
 				if _, err := io.Copy(io.Discard, end); !errors.Is(err, syscall.ECONNRESET) {
 					t.Errorf("after undo %v reads %v, want ECONNRESET", end.LocalAddr(), err)
 				}
@@ -112,14 +112,14 @@ func TestProxyOfMultipath(t *testing.T) {
 	f := p.open(Config{NS: p.router, Method: Silent, Ports: ports})
 	redirect(t, f)
 	p.must(p.client.Do(func() error {
-		d := net.Dialer{Timeout: 30 * time.Second}
+		d := net.Dialer{Timeout: 60 * time.Second}
 		d.SetMultipathTCP(true)
 		c, err := d.Dial("tcp", p.listener.Addr().String())
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		p.listener.(*net.TCPListener).SetDeadline(time.Now().Add(30 * time.Second))
+		p.listener.(*net.TCPListener).SetDeadline(time.Now().Add(60 * time.Second))
 		server, err := p.listener.Accept()
 		if err != nil {
 			return err
@@ -146,7 +146,7 @@ func TestAck0(t *testing.T) {
 	expect := func(from *net.TCPConn, want string) {
 		t.Helper()
 		got := make([]byte, len(want))
-		from.SetReadDeadline(time.Now().Add(20 * time.Second))
+		from.SetReadDeadline(time.Now().Add(60 * time.Second))
 		if _, err := io.ReadFull(from, got); err != nil || string(got) != want {
 			t.Fatalf("%q, %v; want %q", got, err, want)
 		}
@@ -237,7 +237,7 @@ func TestProxyStrangersAndIPv6(t *testing.T) {
 				return err
 			}
 			defer c.Close()
-			c.SetReadDeadline(time.Now().Add(30 * time.Second))
+			c.SetReadDeadline(time.Now().Add(60 * time.Second))
 			if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, syscall.EAGAIN) {
 				t.Errorf("a stranger at %s reads %d, %v", at, n, err)
 			}

@@ -56,7 +56,7 @@ func TestZeroWindow(t *testing.T) {
 				t.Errorf("counters %+v", counted(t, f))
 			}
 			p.must(f.Undo())
-			c.server.SetReadDeadline(time.Now().Add(30 * time.Second)) // the next probe
+			c.server.SetReadDeadline(time.Now().Add(60 * time.Second)) // the next probe
 			if n, err := io.ReadFull(c.server, make([]byte, sent)); err != nil {
 				t.Errorf("after undo: %d of %d bytes, %v", n, sent, err)
 			}

@@ -108,7 +108,7 @@ func (b *Bed) joinRouter() error {
 
 // carrierWithin is how long the kernel may take to see that a link is up; it
 // looks once a second (net/core/link_watch.c).
-const carrierWithin = 5 * time.Second
+const carrierWithin = 30 * time.Second
 
 // awaitCarrier waits until the router's links are up for good. A SYN that is
 // sent earlier may wait a second, and the RTO starts from what it measured.

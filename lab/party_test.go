@@ -138,7 +138,7 @@ func TestProxy(t *testing.T) {
 		if _, err := way[0].Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
-		way[1].SetReadDeadline(time.Now().Add(30 * time.Second))
+		way[1].SetReadDeadline(time.Now().Add(60 * time.Second))
 		if got, err := io.ReadAll(io.LimitReader(way[1], 5)); err != nil || string(got) != "hello" {
 			t.Errorf("%q, %v", got, err)
 		}

@@ -1,6 +1,9 @@
 package logtail
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // TimeFrom says where the time of a message comes from.
 type TimeFrom string
@@ -128,9 +131,17 @@ func (d *Decoder) unwrap(m *Message) {
 
 // wallTime is when a record of the kernel was written, by the clocks as they
 // are now: wrong by the time suspended or the clock's steps since. Never later
-// than it was read.
+// than it was read. The clocks are read three times, and those readings taken that came
+// closest together: a thread may stand still between two.
 func wallTime(up time.Duration, read time.Time) time.Time {
-	at := time.Now().Add(up - uptime())
+	var at time.Time
+	least := time.Duration(math.MaxInt64)
+	for range 3 {
+		began, now := uptime(), time.Now()
+		if took := uptime() - began; took < least {
+			least, at = took, now.Add(up-began)
+		}
+	}
 	if at.After(read) {
 		at = read
 	}

@@ -68,14 +68,15 @@ func TestGlobStart(t *testing.T) {
 // A directory that comes with a log that was rotated already is new in full.
 func TestGlobJoinsRotated(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.Mkdir(filepath.Join(dir, "new"), 0o755))
+	for _, name := range []string{"new", "pods"} { // one scan sees all that comes later
+		must(t, os.Mkdir(filepath.Join(dir, name), 0o755))
+	}
 	f := followGlob(t, logtail.Config{Path: filepath.Join(dir, "pods", "*", "app*"), Poll: never})
 	f.note("nothing matches yet")
 	awaitTick()
 	for _, name := range []string{"app.log.1", "app.log"} {
 		write(t, filepath.Join(dir, "new", name), name+"\n")
 	}
-	must(t, os.Mkdir(filepath.Join(dir, "pods"), 0o755))
 	must(t, os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "pods", "new")))
 	f.want("app.log.1", "app.log")
 	f.complete()

@@ -86,7 +86,7 @@ func (g *group) dispatch() {
 // the name it is followed by.
 func (g *group) tell(ev fsnotify.Event) {
 	if t := g.paths[ev.Name]; t != nil && ev.Op == fsnotify.Write {
-		t.watch.quiet = 0
+		t.watch.heard = time.Now()
 		t.wake(false)
 		return
 	}

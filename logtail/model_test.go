@@ -15,9 +15,9 @@ import (
 // modelMax is MaxLine in the property test; some lines are longer.
 const modelMax = 4 << 10
 
-// modelPoll is the tick. On a machine under load a thread can wait for a tenth of
-// a second, and ten ticks without an event say that it never comes.
-const modelPoll = 100 * time.Millisecond
+// modelPoll is the tick. On a machine under load a thread can wait for seconds, and after ten
+// ticks without a byte a line stays unfinished.
+const modelPoll = 300 * time.Millisecond
 
 // text is the line with this number: it can be told from every other, and a
 // line joined from two is none.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -31,19 +32,23 @@ type watcher struct {
 	before          fileInfo // at path when its directory came under watch, until it was taken: it makes no event
 	first           fileInfo // the same for good, where others watched the directory before: it may make one still
 	created, opened int
-	quiet           int  // ticks since the last event
-	missed          bool // events, since path was last looked at
+	heard           time.Time // when the last event came
+	missed          bool      // events, since path was last looked at
 }
 
+// lateEvent is how long after the last event one may still come: the thread that reads
+// them can be held up.
+const lateEvent = 10 * time.Second
+
 func newWatcher(path string, h *hub) *watcher {
-	w := &watcher{path: path, hub: h, places: map[*place]bool{}}
+	w := &watcher{path: path, hub: h, places: map[*place]bool{}, heard: time.Now()}
 	w.where = w.chain
 	return w
 }
 
 // tick rearms. Fewer events than files: the missing ones never come.
 func (w *watcher) tick() {
-	if w.quiet++; w.quiet > lingerTicks && w.created < w.opened {
+	if time.Since(w.heard) > lateEvent && w.created < w.opened {
 		w.created = w.opened
 	}
 	w.arm()
@@ -51,7 +56,7 @@ func (w *watcher) tick() {
 
 // event counts, and rearms. name is what the event is about.
 func (w *watcher) event(name string, op fsnotify.Op) {
-	w.quiet = 0
+	w.heard = time.Now()
 	if op == fsnotify.Write {
 		return
 	}

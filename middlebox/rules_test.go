@@ -254,7 +254,7 @@ func TestRuleCounts(t *testing.T) {
 			for c := next(); c.Kind == Present; c = next() {
 				t.Logf("%+v", c)
 			}
-			inside(t, ns, kind+" -I OUTPUT -p tcp --dport 5044 -j DROP")
+			inside(t, ns, kind+" -w -I OUTPUT -p tcp --dport 5044 -j DROP")
 			c := next()
 			for c.Kind != New || !c.Rule.Drops {
 				c = next()
@@ -263,7 +263,7 @@ func TestRuleCounts(t *testing.T) {
 				t.Errorf("%d packets at first", *c.Rule.Packets)
 			}
 			err := ns.Do(func() error {
-				_, err := net.DialTimeout("tcp", "127.0.0.1:5044", 100*time.Millisecond)
+				_, err := net.DialTimeout("tcp", "127.0.0.1:5044", time.Second)
 				return err
 			})
 			if err == nil {
@@ -272,7 +272,7 @@ func TestRuleCounts(t *testing.T) {
 			if c = changed(next); c.Kind != Counted || c.Rule.Packets == nil || *c.Rule.Packets == 0 || c.Rule.Text == "" {
 				t.Errorf("%+v, want COUNTED", c)
 			}
-			inside(t, ns, kind+" -D OUTPUT 1")
+			inside(t, ns, kind+" -w -D OUTPUT 1")
 			if c = changed(next); c.Kind != Destroy || c.Rule.Packets == nil || *c.Rule.Packets == 0 {
 				t.Errorf("%+v, want DESTROY with the counter", c)
 			}

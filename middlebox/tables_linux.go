@@ -73,31 +73,30 @@ func (w *ruleWatch) tables() (map[tableName]tableState, error) {
 
 // listOwned notes the tables that have an owner.
 func (w *ruleWatch) listOwned() error {
+	asked := time.Now()
 	tables, err := w.tables()
 	if err != nil {
 		return err
 	}
 	maps.DeleteFunc(tables, func(_ tableName, t tableState) bool { return !t.owned })
-	w.owned, w.looked = tables, time.Now()
+	w.owned, w.looked = tables, asked
 	return nil
 }
 
 // orphaned looks for tables that went with their owners, which the kernel does not
 // tell, and tells of the end of what they held.
 func (w *ruleWatch) orphaned(conn *netlink.Conn) error {
-	before := w.looked
-	now := time.Now()
-	if w.looked = now; len(w.owned) == 0 {
+	before, asked := w.looked, time.Now()
+	if len(w.owned) == 0 {
+		w.looked = asked
 		return nil
 	}
 	there, err := w.tables()
-	if err != nil {
+	if err != nil || !empty(conn) { // it may be told
 		return err
 	}
-	if !empty(conn) { // it may be told
-		w.looked = before
-		return nil
-	}
+	w.looked = asked
+	now := time.Now() // not sooner: what went since it was asked is missing, too
 	for name, old := range w.owned {
 		if t, ok := there[name]; !ok || t.handle != old.handle {
 			w.vanished(name, now, now.Sub(before))

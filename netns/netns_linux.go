@@ -31,6 +31,7 @@ type NS struct {
 	tid    int
 	calls  chan func()
 	closed chan struct{}
+	ended  chan struct{} // its thread is about to
 	once   sync.Once
 }
 
@@ -106,9 +107,10 @@ func enter(f *os.File, path string) error {
 
 // start runs the thread that stays: setup puts it into its namespace.
 func start(setup func() error) (*NS, error) {
-	ns := &NS{calls: make(chan func()), closed: make(chan struct{})}
+	ns := &NS{calls: make(chan func()), closed: make(chan struct{}), ended: make(chan struct{})}
 	ready := make(chan error)
 	go func() {
+		defer close(ns.ended)
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		ns.tid = unix.Gettid()
 		err := setup()
@@ -202,6 +204,7 @@ func (n *NS) Close() error {
 	err := ErrClosed
 	n.once.Do(func() {
 		close(n.closed)
+		<-n.ended
 		err = n.file.Close()
 	})
 	return err

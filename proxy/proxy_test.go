@@ -70,7 +70,7 @@ func (b *bed) dial() (client, server net.Conn) {
 	}
 	b.t.Cleanup(func() { server.Close() })
 	for _, c := range []net.Conn{client, server} {
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(60 * time.Second))
 	}
 	return client, server
 }
@@ -120,7 +120,7 @@ func TestNoServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	client.SetDeadline(time.Now().Add(20 * time.Second))
+	client.SetDeadline(time.Now().Add(60 * time.Second))
 	if n, err := client.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Errorf("%d, %v", n, err)
 	}
@@ -251,6 +251,6 @@ func TestShortOfDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	server.SetDeadline(time.Now().Add(20 * time.Second))
+	server.SetDeadline(time.Now().Add(60 * time.Second))
 	b.pass(client, server, "x")
 }

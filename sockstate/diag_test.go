@@ -152,9 +152,11 @@ func TestInfoOfAnyLength(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	ns := private(f)
-	listen(f, ns, netip.AddrPortFrom(netip.IPv6Unspecified(), testPort))
-	connect(f, ns, netip.AddrPortFrom(loopback, testPort))
-	connect(f, ns, netip.AddrPortFrom(netip.IPv6Loopback(), testPort))
+	l := listen(f, ns, netip.AddrPortFrom(netip.IPv6Unspecified(), testPort))
+	for _, to := range []netip.Addr{loopback, netip.IPv6Loopback()} {
+		connect(f, ns, netip.AddrPortFrom(to, testPort))
+		l.accept(f)
+	}
 	d := openDiag(f, ns, testPort)
 	socks := dump(f, d)
 	if len(socks) != 5 {

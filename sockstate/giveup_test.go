@@ -76,6 +76,14 @@ func blackhole(t *testing.T, there *netns.NS) {
 // busy machine lets the test look, the truth lies between.
 type span struct{ from, to time.Time }
 
+// death is the end of a connection, and how late its timers may have run until then: a
+// busy machine delays the kernel's, too.
+type death struct {
+	span
+	late  time.Duration // all of them together
+	worst time.Duration
+}
+
 // prophecy is a forecast with the moment that it counts from, that of the reading.
 type prophecy struct {
 	Forecast
@@ -84,11 +92,11 @@ type prophecy struct {
 }
 
 // check holds the forecast against the end that came.
-func (p prophecy) check(t *testing.T, end span) {
+func (p prophecy) check(t *testing.T, end death) {
 	t.Helper()
 	least, most := end.from.Sub(p.read.to), end.to.Sub(p.read.from)
-	if most < p.Earliest-2*userTick || least > p.Latest+precision { // /proc rounds to ticks
-		t.Errorf("given up after %s to %s, foretold %s to %s: %s; %+v %+v", least, most, p.Earliest, p.Latest, p.Why, p.s, p.s.Info)
+	if most < p.Earliest-2*userTick || least > p.Latest+precision+end.late { // /proc rounds to ticks
+		t.Errorf("given up after %s to %s (timers up to %s late), foretold %s to %s: %s; %+v %+v", least, most, end.late, p.Earliest, p.Latest, p.Why, p.s, p.s.Info)
 	}
 }
 
@@ -179,10 +187,12 @@ func TestGiveUpComesTrue(t *testing.T) {
 			foretold, end := untilGone(t, here, d, s, c.tune, sys)
 
 			if c.orphan {
-				n := *counters(t, here).TCPAbortOnTimeout
-				if n != 1 {
-					t.Errorf("%d connections given up", n)
-				}
+				await(t, func() error { // it is counted after the socket has gone
+					if n := *counters(t, here).TCPAbortOnTimeout; n != 1 {
+						return fmt.Errorf("%d connections given up", n)
+					}
+					return nil
+				})
 			} else if errno, err := unix.GetsockoptInt(int(client), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || unix.Errno(errno) != c.wantErr {
 				t.Errorf("the socket's error is %v, %v", unix.Errno(errno), err)
 			}
@@ -198,11 +208,11 @@ func TestGiveUpComesTrue(t *testing.T) {
 					t.Errorf("never seen with timer %s: %v", timer, seen)
 				}
 			}
-			if len(retransmits) < 3 {
+			if len(retransmits) < 3 && end.worst < 200*time.Millisecond { // the shortest time between two
 				t.Errorf("forecasts were made at %v retransmissions only", retransmits)
 			}
 			first, last := foretold[0], foretold[len(foretold)-1]
-			t.Logf("%d forecasts came true; the first: %s to %s, was %s; the last: %s to %s, was %s", len(foretold),
+			t.Logf("%d forecasts came true, timers up to %s late; the first: %s to %s, was %s; the last: %s to %s, was %s", len(foretold), end.late,
 				first.Earliest, first.Latest, end.to.Sub(first.read.to), last.Earliest, last.Latest, end.to.Sub(last.read.to))
 		})
 	}
@@ -212,8 +222,10 @@ func TestGiveUpComesTrue(t *testing.T) {
 const precision = 250 * time.Millisecond
 
 // untilGone makes forecasts by inet_diag and from /proc until the socket is
-// gone, and returns them with the time of its end.
-func untilGone(t *testing.T, ns *netns.NS, d *Diag, s Socket, tune Tuning, sys Sysctls) (foretold []prophecy, end span) {
+// gone, and returns them with its end. A timer is late at most by what had passed,
+// when the socket was read next, since the moment for which it was set.
+func untilGone(t *testing.T, ns *netns.NS, d *Diag, s Socket, tune Tuning, sys Sysctls) (foretold []prophecy, end death) {
+	due := time.Now().Add(time.Hour)
 	t.Helper()
 	note := func(s Socket, began time.Time) {
 		if f, ok := tune.GiveUp(s, sys); ok {
@@ -229,6 +241,9 @@ func untilGone(t *testing.T, ns *netns.NS, d *Diag, s Socket, tune Tuning, sys S
 			t.Fatal(err)
 		}
 		end.from = began
+		late := max(0, began.Sub(due))
+		end.late, end.worst = end.late+late, max(end.worst, late)
+		due = time.Now().Add(s.TimerIn)
 		kept := s
 		info := *s.Info
 		kept.Info = &info

@@ -176,6 +176,21 @@ func (e end) fill(t testing.TB) {
 	})
 }
 
+// reaches waits for a state: what the other end sends is received in a softirq.
+func (e end) reaches(t testing.TB, want State) {
+	t.Helper()
+	await(t, func() error {
+		info, err := unix.GetsockoptTCPInfo(int(e), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := State(info.State); s != want {
+			return fmt.Errorf("in %s, want %s", s, want)
+		}
+		return nil
+	})
+}
+
 func (e end) shutdown(t testing.TB) {
 	t.Helper()
 	if err := unix.Shutdown(int(e), unix.SHUT_WR); err != nil {

@@ -34,7 +34,7 @@ func TestLookup(t *testing.T) {
 			if s.Info != info || s.Info.Congestion != before.Congestion || before.Congestion == "" || !s.Info.Mem.OK {
 				t.Errorf("tcp_info was not read anew in place: %+v, before %+v", *s.Info, before)
 			}
-			if s.State != Established || s.Inode == 0 || s.Info.SndWnd.V == 0 || s.Info.LastDataSent > 10*time.Second {
+			if s.State != Established || s.Inode == 0 || s.Info.SndWnd.V == 0 || s.Info.LastDataSent > time.Minute {
 				t.Errorf("looked up %+v %+v", s, *s.Info)
 			}
 			theirs := s
@@ -134,7 +134,7 @@ func TestLookupDoesNotWait(t *testing.T) {
 		if !errors.Is(err, errSilent) {
 			t.Errorf("a look-up without answer: %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("the look-up waits")
 	}
 	if err := d.Lookup(&s); err != nil {

@@ -93,6 +93,7 @@ func everyState(t *testing.T, ns *netns.NS, k kind) (ports flow.Ports, want map[
 	client.close(t)
 	client, server := pair() // TIME_WAIT
 	client.close(t)
+	server.reaches(t, CloseWait)
 	server.close(t)
 
 	client, _ = pair() // FIN_WAIT1: the FIN waits behind data for a closed window
@@ -105,6 +106,7 @@ func everyState(t *testing.T, ns *netns.NS, k kind) (ports flow.Ports, want map[
 	client, server = pair()
 	server.fill(t)
 	client.shutdown(t) // FIN_WAIT2
+	server.reaches(t, CloseWait)
 	server.shutdown(t) // LAST_ACK
 
 	connect(t, ns, netip.AddrPortFrom(k.target, testPort)) // ESTABLISHED, and the other end waits to be accepted

@@ -17,7 +17,14 @@ func follow(t *testing.T, w *Watch) (notices <-chan Destroyed, stop func() error
 	ctx, cancel := context.WithCancel(t.Context())
 	out := make(chan Destroyed, 1000)
 	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx, func(d Destroyed) { out <- d }) }()
+	go func() {
+		done <- w.Run(ctx, func(d Destroyed) {
+			select {
+			case out <- d:
+			case <-ctx.Done():
+			}
+		})
+	}()
 	return out, func() error {
 		cancel()
 		return <-done
@@ -56,6 +63,12 @@ func TestWatchTellsTheLastState(t *testing.T) {
 			d := openDiag(t, ns, testPort)
 			theirs := one(t, d, Established, client.port(t))
 			client.write(t, "hello")
+			await(t, func() error {
+				if err := d.Lookup(&theirs); err != nil || theirs.RecvQ != 5 {
+					return fmt.Errorf("not received yet: %+v, %v", theirs, err)
+				}
+				return nil
+			})
 
 			notices, stop := follow(t, watch(t, ns, testPort))
 			unwatched.close(t)

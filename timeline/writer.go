@@ -243,6 +243,7 @@ func (w *Writer) Close(e End) error {
 	w.Append(0, Body{End: &e})
 	close(w.stop)
 	w.running.Wait()
+	w.putAway(nil) // what a flush closed after the last look
 	err := w.Flush()
 	w.sync(w.file)
 	if err == nil {

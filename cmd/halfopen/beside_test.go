@@ -118,7 +118,7 @@ func TestBesideStubborn(t *testing.T) {
 // not what has left its process group.
 func TestBesideLeavesNothing(t *testing.T) {
 	t.Parallel()
-	r := runBeside(t, `sleep 300 & echo $!; setsid sleep 301 >&- 2>&- & echo $!`)
+	r := runBeside(t, `sleep 300 & echo $!; echo $(setsid sh -c 'sleep 301 >&- 2>&- & echo $!')`)
 	child, daemon := r.number(), r.number()
 	defer syscall.Kill(daemon, syscall.SIGKILL)
 	if code, out := r.end(); code != exitInconclusive {
@@ -145,9 +145,9 @@ func TestBesideKilled(t *testing.T) {
 		text, err := os.ReadFile(files[0])
 		return err == nil && bytes.Contains(text, []byte(what))
 	}
-	until(60*time.Second, func() bool { return recorded("the last word") })
-	if !recorded("the last word") {
-		t.Fatal("the mark is not in the file")
+	both := func() bool { return recorded(`"text":"the last word"`) && recorded("experiment started: ") } // the latter when its guard runs
+	if until(60*time.Second, both); !both() {
+		t.Fatal("the marks are not in the file")
 	}
 	if err := r.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 // are evidence like any other.
 func TestLabCapture(t *testing.T) {
 	t.Parallel()
-	r := startLab(t, "--method", "f-rst", "--capture", "--warm-up", "3s", "--drop-for", "3s", "--watch-for", "4s")
+	r := startLab(t, "--method", "f-rst", "--capture", "--warm-up", "3s", "--drop-for", "6s", "--watch-for", "4s")
 	r.wait()
 	v := r.verdict()
 	text := findings(v, "who reset")
@@ -57,7 +57,7 @@ func TestResetByARuleOfTheReceiversHost(t *testing.T) {
 	r := startLab(t, "--method", "none", "--capture", "--warm-up", "2s", "--watch-for", "20s")
 	r.await("ESTABLISHED")
 	out, err := exec.Command(binary, "drop", "--pid", strconv.Itoa(r.pid("lab-receiver")), "--port", "5044", "--method", "f-rst", "--hook", "local",
-		"--for", "1s", "--yes-i-mean-it", "--evidence", filepath.Join(t.TempDir(), "evidence")).CombinedOutput()
+		"--for", "6s", "--yes-i-mean-it", "--evidence", filepath.Join(t.TempDir(), "evidence")).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -48,6 +48,7 @@ func one(t testing.TB, c verdict.Checkup) verdict.ConnCheck {
 // chatter lets the client send a line every so often, until it is closed, and the
 // server answer each.
 func (p *bedPair) chatter() {
+	p.client.Write([]byte("the first line\n"))
 	go func() {
 		for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
 			if _, err := p.client.Write([]byte("a line of the log\n")); err != nil {
@@ -120,12 +121,9 @@ func (p *bedPair) becomes(began time.Time, class verdict.Class, least time.Durat
 	return verdict.ConnCheck{}
 }
 
-// stuff writes until nothing more is taken.
-func stuff(t testing.TB, c net.Conn) {
-	t.Helper()
-	block := make([]byte, 1<<20)
-	for {
-		c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+// stuff writes whatever is taken, until the connection is closed.
+func stuff(c net.Conn) {
+	for block := make([]byte, 1<<20); ; {
 		if _, err := c.Write(block); err != nil {
 			return
 		}

@@ -30,8 +30,14 @@ func TestCheckPlugin(t *testing.T) {
 	t.Parallel()
 	p := newBedPair(t)
 	p.chatter()
-	line, rest, code := p.plugged()
-	if code != 0 || !strings.HasPrefix(line, "HALFOPEN OK - ") || !plugLine.MatchString(line) || !strings.Contains(line, "'acks_stood'=0s;10;30;0;") || !strings.Contains(rest, "HEALTHY") {
+	var line, rest string
+	code, well := -1, false
+	until(60*time.Second, func() bool {
+		line, rest, code = p.plugged()
+		well = code == 0 && strings.HasPrefix(line, "HALFOPEN OK - ") && plugLine.MatchString(line) && strings.Contains(line, "'acks_stood'=0s;10;30;0;") && strings.Contains(rest, "HEALTHY")
+		return well
+	})
+	if !well {
 		t.Errorf("exit code %d\n%s\n%s", code, line, rest)
 	}
 	began := time.Now()
@@ -71,7 +77,7 @@ func TestCheckNothingFound(t *testing.T) {
 		code int
 	}{{"", exitInconclusive}, {"--json", exitInconclusive}, {"--plugin", 3}} {
 		// Processes and sockets of its own: /proc then shows no others.
-		cmd := exec.Command("sh", "-c", "mount -t proc proc /proc && exec "+binary+" check "+c.args)
+		cmd := exec.Command("sh", "-c", "mount -t proc proc /proc && exec "+binary+" check --timeout 1m "+c.args)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS}
 		out, _ := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), "nothing with a connection to port [5044 24224]") || !strings.Contains(string(out), "Filebeat") {

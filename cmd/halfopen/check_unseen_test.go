@@ -25,7 +25,7 @@ import (
 // visiting is a visit of some wards whose sockets are read from this process's own
 // namespace.
 func visiting(timeout time.Duration, n int) (*visit, []*ward) {
-	v := &visit{o: &checkupOptions{timeout: timeout, th: verdict.Defaults()}, began: time.Now(), mono: clock.Mono(),
+	v := &visit{o: &checkupOptions{timeout: timeout, asking: timeout, th: verdict.Defaults()}, began: time.Now(), mono: clock.Mono(),
 		ports: flow.NewPorts(5044), owners: map[uint32]sockstate.Owner{}, doing: map[string]bool{}}
 	for i := range n {
 		name := fmt.Sprintf("filebeat-%d", i)
@@ -76,7 +76,7 @@ func TestCheckHungEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Close()
-	v, wards := visiting(4*time.Second, 40)
+	v, wards := visiting(40*time.Second, 40)
 	for i, w := range wards {
 		endpoint := hung.Addr().String()
 		if i == len(wards)-1 {

@@ -135,6 +135,7 @@ func startDropAt(t *testing.T, place []string, args ...string) *dropRun {
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { d.cmd.Process.Kill() })
 	return d
 }
 

@@ -32,10 +32,10 @@ func TestDropIsJudged(t *testing.T) {
 	}{
 		{"--method f-zero-window --for 6s --hold 1h", timeline.Router, "window hold undo", verdict.Stalled, verdict.ZeroWindow,
 			[]string{"closed on the way: the receiver's socket offers"}},
-		{"--method f-zero-window --for 6s", timeline.Receiver, "window undo", verdict.Recovered, "", nil},
+		{"--method f-zero-window --for 8s", timeline.Receiver, "window undo", verdict.Recovered, "", nil},
 		{"--method d --for 8s --hold 1h", timeline.Router, "proxy drop hold undo", verdict.Stalled, verdict.SilentPeer, nil},
 		{"--method f-ack0 --for 6s --hold 1h", timeline.Shipper, "proxy ack0 hold undo", verdict.Stalled, verdict.ReceiverBlocked, nil},
-		{"--method d --for 3s --hold 0s", timeline.Receiver, "proxy drop undo", verdict.Recovered, "", nil},
+		{"--method d --for 8s --hold 0s", timeline.Receiver, "proxy drop undo", verdict.Recovered, "", nil},
 	} {
 		t.Run(tt.where+" "+tt.args, func(t *testing.T) {
 			t.Parallel()
@@ -52,9 +52,13 @@ func TestDropIsJudged(t *testing.T) {
 			}
 			th := verdict.Defaults()
 			th.Horizon, th.StallAfter = watchedFor, watchedFor
-			h.await("the end, and "+tt.verdict, func(rec *timeline.Recording) bool { // the next probe may be late
+			h.await("the end, and "+tt.verdict+" "+string(tt.class), func(rec *timeline.Recording) bool { // the next probe may be late
 				i := told(rec, timeline.DropEnd)
-				return i >= 0 && rec.Records[len(rec.Records)-1].Mono > rec.Records[i].Mono+watchedFor+time.Second && verdict.Judge(rec, th).Verdict == tt.verdict
+				if i < 0 || rec.Records[len(rec.Records)-1].Mono <= rec.Records[i].Mono+watchedFor+time.Second {
+					return false
+				}
+				v := verdict.Judge(rec, th)
+				return v.Verdict == tt.verdict && v.Class == tt.class
 			})
 			_, rec := h.finish()
 			if err := d.cmd.Process.Signal(os.Interrupt); err != nil && !strings.HasSuffix(tt.steps, " undo") {

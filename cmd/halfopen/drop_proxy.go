@@ -39,7 +39,9 @@ func (d *dropping) through(ctx context.Context, old []flow.Flow) error {
 		return err
 	}
 	d.remark(fmt.Sprintf("step %s: new connections pass through a proxy from here on", step.Name), "", step.End, step.Mono+step.Took)
-	d.tell("step %s in %s: new connections to the port pass through a proxy of this process, %s of before do not: restart the shipper, or wait until it connects anew, for %s at most; Ctrl-C undoes it", step.Name, d.where, plural(len(old), "connection"), passWithin)
+	if err := d.begun("step %s in %s: new connections to the port pass through a proxy of this process, %s of before do not: restart the shipper, or wait until it connects anew, for %s at most; Ctrl-C undoes it", step.Name, d.where, plural(len(old), "connection"), passWithin); err != nil {
+		return err
+	}
 	carried := func() bool {
 		s, _ := d.fault.Proxied()
 		return s.Carried > 0

@@ -40,7 +40,11 @@ func TestDropProxyEnds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, way := range [][2]io.ReadWriter{{client, server}, {server, client}} {
+			ways := [][2]io.ReadWriter{{client, server}, {server, client}}
+			if tt.at == "step proxy" {
+				ways = ways[:1] // with data both ways the next step comes
+			}
+			for _, way := range ways {
 				way[0].Write([]byte("2W"))
 				if _, err := io.ReadFull(way[1], make([]byte, 2)); err != nil {
 					t.Fatal(err)

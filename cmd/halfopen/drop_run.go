@@ -93,8 +93,9 @@ func (d *dropping) run(ctx context.Context, old []flow.Flow) error {
 		return err
 	}
 	d.mark(timeline.DropStart, step.End, step.Mono+step.Took)
-	d.tell("step %s in %s, for %s; Ctrl-C undoes it at once", step.Name, d.where, d.opts.cutFor)
-	err = d.wait(ctx, d.opts.cutFor, nil)
+	if err = d.begun("step %s in %s, for %s; Ctrl-C undoes it at once", step.Name, d.where, d.opts.cutFor); err == nil {
+		err = d.wait(ctx, d.opts.cutFor, nil)
+	}
 	held := err == nil && d.opts.hold > 0
 	if held {
 		err = d.hold(ctx, old)
@@ -126,8 +127,19 @@ func (d *dropping) hold(ctx context.Context, old []flow.Flow) error {
 	if s, ok := d.fault.Proxied(); ok {
 		before = plural(s.Connections, "connection") + " through the proxy do not"
 	}
-	d.tell("step %s, for %s: new connections pass, %s", step.Name, d.opts.hold, before)
+	if err := d.begun("step %s, for %s: new connections pass, %s", step.Name, d.opts.hold, before); err != nil {
+		return err
+	}
 	return d.wait(ctx, d.opts.hold, nil)
+}
+
+// begun tells of a step once the file does: after a crash that still says what was done.
+func (d *dropping) begun(format string, args ...any) error {
+	if err := d.write(); err != nil {
+		return err
+	}
+	d.tell(format, args...)
+	return nil
 }
 
 func plural(n int, what string) string {
@@ -145,9 +157,6 @@ func (d *dropping) wait(ctx context.Context, lasts time.Duration, enough func() 
 	defer count.Stop()
 	defer tell.Stop()
 	told := ""
-	if err := d.write(); err != nil { // after a crash the file still says what was done
-		return err
-	}
 	for {
 		select {
 		case <-ctx.Done():

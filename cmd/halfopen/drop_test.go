@@ -37,7 +37,7 @@ func TestDrop(t *testing.T) {
 			p := newBedPair(t)
 			ns := map[string]*netns.NS{timeline.Shipper: p.bed.Shipper, timeline.Router: p.bed.Router, timeline.Receiver: p.bed.Receiver}[tt.where]
 			before := p.tables(ns)
-			d := startDrop(t, ns, append(strings.Fields(tt.args), "--for", "2s")...)
+			d := startDrop(t, ns, append(strings.Fields(tt.args), "--for", "5s")...)
 			d.await("step ")
 			if err := p.talk(p.client, p.server, 500*time.Millisecond); err == nil {
 				t.Error("what was sent came through")
@@ -59,10 +59,10 @@ func TestDrop(t *testing.T) {
 			}
 			start, _ := w.Start()
 			first, last, ok := w.Met(w.Steps[0].Name)
-			if !ok || first.By.Before(start) || last.By.Before(first.By) || last.By.Sub(last.After) > 3*time.Second {
+			if !ok || first.By.Before(start) || last.By.Before(first.By) {
 				t.Errorf("start %s, first packet %+v, last %+v", start, first, last)
 			}
-			if held, ok := w.Held(0); !ok || held < 2*time.Second || held > 5*time.Second {
+			if held, ok := w.Held(0); !ok || held < 5*time.Second || held > 30*time.Second {
 				t.Errorf("held for %s, %t", held, ok)
 			}
 			if w.Steps[1].Name == fault.StepForget && tt.where == timeline.Router && (len(w.Steps[1].Deleted) != 1 || w.Steps[1].Deleted[0].Orig != p.flow()) {
@@ -211,13 +211,11 @@ func TestDropIsRecorded(t *testing.T) {
 		return r
 	}
 	until(60*time.Second, func() bool {
-		sockets, _ := filepath.Glob(filepath.Join(dir, "*.sock"))
-		return loaded() != nil && len(sockets) == 1
+		r := loaded()
+		return r != nil && slices.ContainsFunc(r.Records, func(k timeline.Record) bool { return k.Sockets != nil })
 	})
+	p.chatter()
 	d := startDrop(t, p.bed.Shipper, "--method", "b", "--for", "2s", "--evidence", dir)
-	d.evidence = dir
-	d.await("step drop")
-	p.client.Write([]byte("x"))
 	d.wait(exitOK)
 	if err := rec.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)

@@ -63,6 +63,8 @@ type experiment struct {
 	blocked           bool       // the valve is shut
 
 	acked atomic.Int64
+	moved atomic.Bool // acked grew between two readings, as a judge asks of the time before a cut
+	read  bool        // acked was
 	show  *display
 }
 
@@ -158,7 +160,10 @@ func (x *experiment) delivered() {
 
 func (x *experiment) observe(r timeline.Record) {
 	if s := r.Stats; s != nil && s.At == timeline.Shipper && s.Sample.Acked != nil {
-		x.acked.Store(s.Sample.Acked.N)
+		if n := s.Sample.Acked.N; n > x.acked.Swap(n) && x.read {
+			x.moved.Store(true)
+		}
+		x.read = true
 	}
 	x.show.observe(r)
 }

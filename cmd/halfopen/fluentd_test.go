@@ -187,7 +187,7 @@ func TestRecordFluentdPair(t *testing.T) {
 	until(60*time.Second, func() bool { return listens(far, 24224) })
 	shipper := fluentd(t, near, "out")
 	dir := filepath.Join(t.TempDir(), "evidence")
-	cmd := exec.Command(binary, "record", "--json", "--quiet", "--evidence", dir, "--for", "40s", "--port", "24224",
+	cmd := exec.Command(binary, "record", "--json", "--quiet", "--evidence", dir, "--port", "24224",
 		"--pid", strconv.Itoa(shipper), "--pid", strconv.Itoa(receiver))
 	cmd.Stderr = t.Output()
 	stdout, err := cmd.StdoutPipe()
@@ -197,17 +197,37 @@ func TestRecordFluentdPair(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	delivers := func() bool { // as the recording itself has it
 		rec, err := readSoFar(dir)
 		return err == nil && slices.ContainsFunc(rec.Records, func(k timeline.Record) bool {
 			return k.Stats != nil && k.Stats.At == "fluentd-2" && k.Stats.Sample.EventsIn.OK() && k.Stats.Sample.EventsIn.N > 20
 		})
 	}
-	until(15*time.Second, delivers)
+	until(60*time.Second, delivers)
 	if !delivers() {
 		t.Error("the receiver's counters were not recorded")
 	}
 	forget(t, near, far)
+	last := func(rec *timeline.Recording) (s *beatstats.Sample) {
+		for _, k := range rec.Records {
+			if k.Stats != nil && k.Stats.At == "fluentd" {
+				s = &k.Stats.Sample
+			}
+		}
+		return s
+	}
+	until(60*time.Second, func() bool { // as the recording itself has it
+		rec, err := readSoFar(dir)
+		if err != nil {
+			return false
+		}
+		v, s := verdict.Judge(rec, verdict.Defaults()), last(rec)
+		return v.Stall != nil && v.Stall.For > verdict.Defaults().Silent && s != nil && s.Pending.OK() && s.Pending.N >= 50
+	})
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
 
 	var v verdict.Verdict
 	if err := json.NewDecoder(stdout).Decode(&v); err != nil {
@@ -233,13 +253,7 @@ func TestRecordFluentdPair(t *testing.T) {
 			t.Errorf("place %+v", p)
 		}
 	}
-	var last *beatstats.Sample
-	for _, k := range rec.Records {
-		if k.Stats != nil && k.Stats.At == "fluentd" {
-			last = &k.Stats.Sample
-		}
-	}
-	if last == nil || last.Kind != beatstats.Fluentd || last.Output != "forward" || !last.Pending.OK() || last.Pending.N < 50 || last.Batches.N < 20 {
-		t.Errorf("the shipper's last sample %+v", last)
+	if s := last(rec); s == nil || s.Kind != beatstats.Fluentd || s.Output != "forward" || !s.Pending.OK() || s.Pending.N < 50 || s.Batches.N < 20 {
+		t.Errorf("the shipper's last sample %+v", s)
 	}
 }

@@ -23,7 +23,8 @@ func TestLabClasses(t *testing.T) {
 			"--rate", "500", "--receiver-cmd", "halfopen lab-receiver | { head -n 2000; sleep 300; }",
 		}},
 		{"the receiver hangs", verdict.SilentPeer, "no data came back", "receiver hangs", []string{
-			"--receiver-cmd", "halfopen lab-receiver & sleep 6; kill -STOP $!; sleep 300",
+			// It is stopped once it has delivered; its pipe stays open.
+			"--receiver-cmd", "cd $HALFOPEN_DIR; mkfifo out; halfopen lab-receiver >out & exec 3<out; head -n 30 <&3; kill -STOP $!; sleep 300",
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

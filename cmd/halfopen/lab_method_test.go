@@ -29,7 +29,7 @@ func TestLabMethods(t *testing.T) {
 		{"--method a", exitStalled, verdict.Reproduced, verdict.LocalDrop, "", "drop hold undo"},
 		{"--method b", exitStalled, verdict.Reproduced, verdict.HalfOpen, "", "drop hold undo"},
 		{"--method b --direction out", exitStalled, verdict.Reproduced, verdict.HalfOpen, "", "drop hold undo"},
-		{"--method b --loss 20%", exitInconclusive, verdict.Inconclusive, "", "", "drop hold undo"},
+		{"--method b --loss 20% --drop-for 25s --watch-for 10s", exitInconclusive, verdict.Inconclusive, "", "", "drop hold undo"},
 		{"--method d", exitStalled, verdict.Reproduced, verdict.SilentPeer, "", "drop hold undo"},
 		{"--method e --idle 3s", exitStalled, verdict.Reproduced, verdict.HalfOpen, "", "expire forget undo"},
 		{"--method f-fin --port 12345", exitStalled, verdict.Reproduced, verdict.HalfOpen, "", "fin hold undo"},
@@ -39,7 +39,7 @@ func TestLabMethods(t *testing.T) {
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			t.Parallel()
-			r := startLab(t, append(strings.Fields(tt.args), "--warm-up", "4s", "--drop-for", "5s", "--watch-for", "40s")...)
+			r := startLab(t, append([]string{"--warm-up", "4s", "--drop-for", "5s", "--watch-for", "40s"}, strings.Fields(tt.args)...)...)
 			if code := r.wait(); code != tt.code {
 				t.Errorf("exit code %d, want %d", code, tt.code)
 			}

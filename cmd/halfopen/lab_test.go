@@ -226,9 +226,9 @@ func TestLabVerdicts(t *testing.T) {
 				t.Errorf("the receiver's 4-tuple is %v, that of the shipper %v: no NAT seen", v.Receiver, v.Connection)
 			}
 		}},
-		{name: "8.15 stats", args: []string{"--stats-shape", "8.15", "--watch-for", "35s"}, code: exitStalled, verdict: verdict.Reproduced},
+		{name: "8.15 stats", args: []string{"--stats-shape", "8.15"}, code: exitStalled, verdict: verdict.Reproduced},
 		{name: "timeout 10s", args: []string{"--shipper-timeout", "10s"}, code: exitOK, verdict: verdict.Recovered, check: func(t *testing.T, v verdict.Verdict) {
-			if v.Recovery == nil || v.Recovery.By != verdict.ByTimeout || v.Recovery.ClosedAfter == nil || (*v.Recovery.ClosedAfter-10*time.Second).Abs() > 2*time.Second {
+			if v.Recovery == nil || v.Recovery.By != verdict.ByTimeout || v.Recovery.ClosedAfter == nil || *v.Recovery.ClosedAfter < 7*time.Second || *v.Recovery.ClosedAfter > 20*time.Second {
 				t.Errorf("recovery %+v", v.Recovery)
 			}
 		}},

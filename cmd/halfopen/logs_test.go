@@ -263,16 +263,16 @@ func TestWarnLogOfNoUnit(t *testing.T) {
 const inJournal = `
 mount -t tmpfs none /run && mkdir -p /run/systemd/journal /run/log/journal || exit 90
 "$JOURNALD" & journald=$!
-for i in $(seq 100); do [ -S /run/systemd/journal/stdout ] && break; sleep 0.1; done
+for i in $(seq 600); do [ -S /run/systemd/journal/stdout ] && break; sleep 0.1; done
 unit=$CGROUPS/system.slice/halfopen-test-$$.service
 mkdir -p "$unit" || exit 91
 sh -c 'echo $$ > '"$unit"'/cgroup.procs; exec systemd-cat -t filebeat sh -c "
 	export JOURNAL_STREAM=\$(stat -L -c %d:%i /proc/\$\$/fd/1)
 	exec sh -c \"n=0; while :; do n=\\\$((n+1)); echo \\\"Connection to backoff(async(tcp://logstash:\\\$n)) established\\\"; sleep 0.2; done\""' & program=$!
-for i in $(seq 100); do journalctl -q -n 1 -u "halfopen-test-$$.service" 2>/dev/null | grep -q established && break; sleep 0.1; done
-"$1" record --quiet --pid $program --evidence "$2" --for 5s; code=$?
+for i in $(seq 600); do journalctl -q -n 1 -u "halfopen-test-$$.service" 2>/dev/null | grep -q established && break; sleep 0.1; done
+"$1" record --quiet --pid $program --evidence "$2" --for 15s; code=$?
 kill $program $journald; wait
-for i in $(seq 100); do rmdir "$unit" 2>/dev/null && break; sleep 0.1; done
+for i in $(seq 600); do rmdir "$unit" 2>/dev/null && break; sleep 0.1; done
 rmdir "$CGROUPS/system.slice" 2>/dev/null # where it was not there before
 [ ! -e "$unit" ] || exit 92
 exit $code

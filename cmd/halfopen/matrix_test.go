@@ -18,7 +18,7 @@ import (
 func TestMatrix(t *testing.T) {
 	t.Parallel()
 	dir, tmp := t.TempDir(), t.TempDir()
-	cmd := exec.Command(binary, "lab", "--matrix", "--method", "f-rst", "--shipper-timeout", "1h", "--warm-up", "3s", "--drop-for", "2s", "--watch-for", "10s",
+	cmd := exec.Command(binary, "lab", "--matrix", "--method", "f-rst", "--shipper-timeout", "1h", "--warm-up", "3s", "--drop-for", "6s", "--watch-for", "20s",
 		"--evidence", dir, "--json", "--quiet")
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 	out, err := cmd.Output()

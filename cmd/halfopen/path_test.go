@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	vnl "github.com/vishvananda/netlink"
 
@@ -123,9 +122,11 @@ func TestLinkDownByHand(t *testing.T) {
 		}
 	}
 	set(vnl.LinkSetDown)
-	until(60*time.Second, func() bool {
+	h.await("the link that is down in the recording", func(rec *timeline.Recording) bool {
 		_, again := h.sendQueue()
-		return again >= 2
+		return again >= 2 && slices.ContainsFunc(rec.Records, func(k timeline.Record) bool {
+			return k.Link != nil && k.Link.At == "recorder" && k.Link.Link.Name == lab.RouterLink && !k.Link.Link.Up()
+		})
 	})
 	set(vnl.LinkSetUp)
 	h.await("the finding", func(rec *timeline.Recording) bool {
@@ -138,7 +139,7 @@ func TestLinkDownByHand(t *testing.T) {
 func TestPathAsOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	evidence := filepath.Join(openDir(t), "evidence")
-	cmd := exec.Command(binary, "record", "--netns", "/proc/self/ns/net", "--port", "9", "--for", "2s", "--quiet", "--evidence", evidence)
+	cmd := exec.Command(binary, "record", "--netns", "/proc/self/ns/net", "--port", "9", "--for", "5s", "--quiet", "--evidence", evidence)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, _ := cmd.CombinedOutput()
@@ -167,6 +168,13 @@ func TestConntrackAccounting(t *testing.T) {
 	t.Parallel()
 	h := startByHand(t)
 	h.record("--conntrack-accounting")
+	marked := func(text string) func(*timeline.Recording) bool {
+		return func(rec *timeline.Recording) bool {
+			return slices.ContainsFunc(rec.Records, func(k timeline.Record) bool { return k.Mark != nil && strings.Contains(k.Mark.Text, text) })
+		}
+	}
+	const on = "switched on in recorder, for connections that begin now: sysctl -w net.netfilter.nf_conntrack_acct=1 (it was 0)"
+	h.await("accounting", marked(on))
 	var c net.Conn
 	err := h.bed.Shipper.Do(func() (err error) {
 		c, err = net.Dial("tcp", netip.AddrPortFrom(lab.ReceiverAddr, 5044).String())
@@ -182,10 +190,8 @@ func TestConntrackAccounting(t *testing.T) {
 		})
 	})
 	_, rec := h.finish()
-	for _, want := range []string{"switched on in recorder, for connections that begin now: sysctl -w net.netfilter.nf_conntrack_acct=1 (it was 0)", "accounting in recorder is as it was"} {
-		if !slices.ContainsFunc(rec.Records, func(k timeline.Record) bool { return k.Mark != nil && strings.Contains(k.Mark.Text, want) }) {
-			t.Errorf("no mark with %q", want)
-		}
+	if !marked("accounting in recorder is as it was")(rec) {
+		t.Error("no mark says that accounting is off again")
 	}
 	if got, _ := h.output(h.bed.Router, "cat /proc/sys/net/netfilter/nf_conntrack_acct"); strings.TrimSpace(got) != "0" {
 		t.Errorf("nf_conntrack_acct is %q", got)

@@ -32,7 +32,7 @@ func TestLabAsOrdinaryUser(t *testing.T) {
 func TestSnapshotAsOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	for _, where := range [][]string{nil, {"--pid", strconv.Itoa(os.Getpid())}} {
-		cmd := exec.Command(binary, append([]string{"snapshot", "--json", "--over", "0s"}, where...)...)
+		cmd := exec.Command(binary, append([]string{"snapshot", "--json", "--over", "0s", "--timeout", "1m"}, where...)...)
 		cmd.Dir = "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		out, err := cmd.CombinedOutput()

@@ -47,9 +47,9 @@ func (x *experiment) deliver(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	limit := time.Now().Add(patience)
-	for x.acked.Load() == 0 {
+	for !x.moved.Load() {
 		if time.Now().After(limit) {
-			x.rec.Append(0, timeline.Body{Mark: &timeline.Mark{Text: fmt.Sprintf("nothing was acknowledged within %s: no cut was made", x.opts.warmUp+patience)}})
+			x.rec.Append(0, timeline.Body{Mark: &timeline.Mark{Text: fmt.Sprintf("acks did not move within %s: no cut was made", x.opts.warmUp+patience)}})
 			return false, nil
 		}
 		select {

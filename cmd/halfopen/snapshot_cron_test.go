@@ -157,7 +157,7 @@ func TestSnapshotHoldsEverything(t *testing.T) {
 	}) {
 		t.Error("nobody says whose the sockets are")
 	}
-	if took := rec.Records[len(rec.Records)-1].Mono - rec.Records[0].Mono; took > 12*time.Second {
+	if took := rec.Records[len(rec.Records)-1].Mono - rec.Records[0].Mono; took > time.Minute {
 		t.Errorf("it took %s", took)
 	}
 }

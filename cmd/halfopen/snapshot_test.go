@@ -58,7 +58,7 @@ func listen(t *testing.T, port, backlog int) error {
 
 func TestSnapshot(t *testing.T) {
 	_, path := crowded(t)
-	out, err := exec.Command(binary, "snapshot", "--evidence", t.TempDir(), "--port", "24224", "--netns", path, "--over", "1s").CombinedOutput()
+	out, err := exec.Command(binary, "snapshot", "--evidence", t.TempDir(), "--port", "24224", "--netns", path, "--over", "1s", "--timeout", "1m").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -74,7 +74,7 @@ func TestSnapshot(t *testing.T) {
 
 func TestSnapshotJSON(t *testing.T) {
 	_, path := crowded(t)
-	out, err := exec.Command(binary, "snapshot", "--evidence", t.TempDir(), "--json", "--port", "0x5EA0", "--netns", path, "--over", "0s").Output()
+	out, err := exec.Command(binary, "snapshot", "--evidence", t.TempDir(), "--json", "--port", "0x5EA0", "--netns", path, "--over", "0s", "--timeout", "1m").Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

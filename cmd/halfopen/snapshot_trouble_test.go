@@ -68,7 +68,7 @@ func TestSnapshotOfHungEndpoint(t *testing.T) {
 	t.Parallel()
 	b := newCronBed(t)
 	b.hang(7777)
-	code, stdout, stderr := b.cron("--stats", "127.0.0.1:7777", "--stats", "127.0.0.1:9600", "--timeout", "20s")
+	code, stdout, stderr := b.cron("--stats", "127.0.0.1:7777", "--stats", "127.0.0.1:9600", "--timeout", "1m")
 	if code != 0 || stdout+stderr != "" {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 	}
@@ -82,7 +82,7 @@ func TestSnapshotOfHungEndpoint(t *testing.T) {
 		!slices.ContainsFunc(rec.Records, func(k timeline.Record) bool { return k.Stats != nil && k.Stats.Name == "logstash" }) {
 		t.Error("the other readings are not there")
 	}
-	if took := rec.Records[len(rec.Records)-1].Mono - rec.Records[0].Mono; took > 20*time.Second {
+	if took := rec.Records[len(rec.Records)-1].Mono - rec.Records[0].Mono; took > time.Minute {
 		t.Errorf("it took %s, longer than --timeout", took)
 	}
 }
@@ -131,8 +131,8 @@ func TestSnapshotHangs(t *testing.T) {
 	if err := unix.Mkfifo(filepath.Join(b.dir, "halfopen-nat-snapshot-positions.json"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, stdout, stderr := b.cron("--timeout", "2s")
-	if code != exitError || stdout != "" || !strings.Contains(stderr, "it was not done within --timeout 2s") {
+	code, stdout, stderr := b.cron("--timeout", "10s") // the search has its time before
+	if code != exitError || stdout != "" || !strings.Contains(stderr, "it was not done within --timeout 10s") {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 	}
 }
@@ -257,7 +257,7 @@ func TestSnapshotForCronOfOrdinaryUser(t *testing.T) {
 	b := newCronBed(t)
 	dir := openDir(t)
 	var out bytes.Buffer
-	cmd := exec.Command(binary, "snapshot", "--quiet", "--evidence", filepath.Join(dir, "evidence"))
+	cmd := exec.Command(binary, "snapshot", "--quiet", "--timeout", "1m", "--evidence", filepath.Join(dir, "evidence"))
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, []string{}, &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	if err := b.ns.Start(cmd); err != nil {
@@ -281,7 +281,7 @@ func TestSnapshotFromOutside(t *testing.T) {
 	b := newCronBed(t)
 	dir := openDir(t)
 	var out, errs bytes.Buffer
-	cmd := exec.Command(binary, "snapshot", "--over", "0s", "--evidence", filepath.Join(dir, "evidence"), "--pid", strconv.Itoa(b.shipper))
+	cmd := exec.Command(binary, "snapshot", "--over", "0s", "--timeout", "1m", "--evidence", filepath.Join(dir, "evidence"), "--pid", strconv.Itoa(b.shipper))
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	err := cmd.Run()
@@ -310,7 +310,7 @@ func TestSnapshotOfCrowd(t *testing.T) {
 			}
 		}()
 	}
-	if code, stdout, stderr := b.cron(); code != 0 || stdout+stderr != "" {
+	if code, stdout, stderr := b.cron("--timeout", "5m"); code != 0 || stdout+stderr != "" {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 	}
 	if rec := b.last(); rec.End() == nil || len(rec.Damage)+len(rec.Holes) != 0 {

@@ -21,8 +21,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(int) { http.DefaultClient.CloseIdleConnections() }))
+func TestMain(m *testing.M) { goleak.VerifyTestMain(suite{m}) }
+
+// suite leaves no connection of the tests' own requests.
+type suite struct{ *testing.M }
+
+func (s suite) Run() int {
+	defer http.DefaultClient.CloseIdleConnections()
+	return s.M.Run()
 }
 
 func TestPrintsThenAcknowledges(t *testing.T) {
@@ -92,7 +98,7 @@ func FuzzLine(f *testing.F) {
 func TestSilentClientIsClosed(t *testing.T) {
 	t.Parallel()
 	out := &output{}
-	r := start(t, Config{ClientTimeout: 3 * time.Second, Shape: "7.17"}, out)
+	r := start(t, Config{ClientTimeout: 10 * time.Second, Shape: "7.17"}, out)
 
 	conn, err := net.Dial("tcp", r.listen)
 	if err != nil {

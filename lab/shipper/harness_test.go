@@ -20,8 +20,14 @@ import (
 	"halfopen/lab/receiver"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(int) { http.DefaultClient.CloseIdleConnections() }))
+func TestMain(m *testing.M) { goleak.VerifyTestMain(suite{m}) }
+
+// suite leaves no connection of the tests' own requests.
+type suite struct{ *testing.M }
+
+func (s suite) Run() int {
+	defer http.DefaultClient.CloseIdleConnections()
+	return s.M.Run()
 }
 
 // party is a shipper or a receiver under test.
