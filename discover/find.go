@@ -147,6 +147,11 @@ func (f *finder) meet(p procfs.Proc, netns uint64) *process {
 	if netns == 0 {
 		k.miss("its network namespace is not known (%s)", needs)
 	}
+	if netns != 0 {
+		// First: what is in the table and is this process's is then among its descriptors,
+		// though it connects meanwhile. connect tells of the error.
+		_, _ = f.table(p.PID, netns, nil)
+	}
 	k.targets, k.fdErr = f.descriptors(p)
 	if errors.Is(k.fdErr, fs.ErrPermission) {
 		k.miss("its open files and sockets are not known (%s)", needs)

@@ -150,6 +150,28 @@ func TestSupervisor(t *testing.T) {
 	because(t, found[0], "is its supervisor")
 }
 
+// A program that connects while it is looked at is found once, as what it is.
+func TestConnectingMeanwhile(t *testing.T) {
+	ns := host(t)
+	startParty(t, ns, party(t, "sink"), []string{"sink"}, "PARTY_LISTEN=127.0.0.1:8444")
+	pid := startParty(t, ns, party(t, "filebeat"), []string{"filebeat"}, "PARTY_AGAIN=127.0.0.1:8444")
+	for range 20 {
+		all, err := Find(t.Context(), Options{Ports: flow.NewPorts(8444)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []Program
+		for _, p := range all {
+			if p.PID == pid {
+				found = append(found, p)
+			}
+		}
+		if len(found) != 1 || found[0].Kind != Filebeat {
+			t.Fatalf("found %+v", found)
+		}
+	}
+}
+
 // Any client of a watched port is reported; the port decides, not the program.
 func TestUnknownShipper(t *testing.T) {
 	ns := host(t)

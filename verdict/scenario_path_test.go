@@ -20,6 +20,7 @@ type ruling struct {
 	rule     middlebox.Rule
 	counts   uint64        // packets by its end, where it counts
 	within   time.Duration // of a table that is compared
+	seen     uint64        // packets that it had counted by then
 	place    string        // "host" if empty
 	jump     bool          // it stays, and only from and to these times a hook leads to it
 	before   bool          // it stood when the recording began, and is loaded anew at from
@@ -68,12 +69,12 @@ func (u ruling) film(m *shoot) {
 	case m.second == u.from && u.policy:
 		tell(middlebox.Update, 0)
 	case m.second == u.from:
-		tell(middlebox.New, 0)
+		tell(middlebox.New, u.seen)
 	case m.second == u.to && u.taken:
 		u.rule.Set, u.rule.Element, u.rule.Addrs, u.rule.Each = "", "", nil, true
 		tell(middlebox.Destroy, u.counts)
 	case m.second == u.from+1 && u.counts > 0:
-		tell(middlebox.Counted, 1)
+		tell(middlebox.Counted, max(u.seen, 1))
 	case m.second == u.to && u.to > 0:
 		tell(middlebox.Destroy, u.counts)
 	}
@@ -150,6 +151,7 @@ var pathScenarios = []pathScenario{
 	{scenario: scenario{name: "a rule without ports", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Ports, r.Protocol = nil, "" }), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
 	{scenario: scenario{name: "a rule for the receiver's address", film: cutByRule(ruling{from: 10, to: 20, rule: but(counting(byPort), func(r *middlebox.Rule) { r.Addrs = []netip.Prefix{netip.PrefixFrom(receiver.Addr(), 24)} }), counts: 9}, film{seconds: 70, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byRules},
 	{scenario: scenario{name: "a rule by hand, and it goes on", film: cutByRule(ruling{from: 10, to: 20, rule: counting(byPort), counts: 9}, film{seconds: 70, ships: one(phase{}, phase{at: 10, is: dead}, phase{at: 22})}), verdict: Recovered, by: ByResume}, window: []int{10, 20}, known: byRules},
+	{scenario: scenario{name: "a rule that stays, compared", film: cutByRule(ruling{from: 10, rule: counting(byPort), seen: 3, counts: 3, within: 250 * time.Millisecond}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10}, known: byRules, says: "it counted at least 3 packets"},
 	{scenario: scenario{name: "a rule that stays", film: cutByRule(ruling{from: 10, rule: counting(byPort), counts: 9}, film{ships: from10(dead)}), stall: true, verdict: Stalled, class: HalfOpen, findings: []string{"packet filter"}}, window: []int{10}, known: byRules, says: "it counted at least 1 packet"},
 	{scenario: scenario{name: "a rule and marks", film: cutByRule(ruling{from: 11, to: 19, rule: counting(byPort), counts: 9}, film{seconds: 70, marks: []int{10, 20}, ships: from10(dead)}), stall: true, verdict: Reproduced, class: HalfOpen}, window: []int{10, 20}, known: byMarks},
 

@@ -19,7 +19,7 @@ type standing struct {
 	at         string // place
 	by         string // who made it, where the kernel told
 	came, went reading[*timeline.Rule]
-	first      uint64 // packets that it had counted when it came
+	first      uint64 // packets that it had counted before it came
 	firstBytes uint64
 	part       bool // another one's words stand for it, too
 	more       int  // for how many others its words stand
@@ -43,7 +43,11 @@ func (r *run) standings() (list []*standing) {
 		switch {
 		case c.Kind == middlebox.New && (c.Rule.Element == "" || !stand()) || c.Kind == middlebox.Update && !stand():
 			if r.mayCut(k.body, addrs) && !r.reloaded(i) {
-				list = append(list, &standing{rule: *c.Rule, at: k.body.At, by: maker(c), came: k, first: value(c.Rule.Packets), firstBytes: value(c.Rule.Bytes)})
+				s := &standing{rule: *c.Rule, at: k.body.At, by: maker(c), came: k}
+				if c.Kind == middlebox.Update || c.Within == 0 { // one that was found by comparing had begun at zero
+					s.first, s.firstBytes = value(c.Rule.Packets), value(c.Rule.Bytes)
+				}
+				list = append(list, s)
 			}
 		case c.Kind == middlebox.Counted, c.Kind == middlebox.Destroy, c.Kind == middlebox.Update && (!c.Rule.Drops || c.Rule.Loose):
 			for _, s := range list {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -264,6 +265,14 @@ func (h *byHand) finish() (v verdict.Verdict, rec *timeline.Recording) {
 func TestCutByHand(t *testing.T) {
 	shipper := func(b *lab.Bed) *netns.NS { return b.Shipper }
 	router := func(b *lab.Bed) *netns.NS { return b.Router }
+	var mu sync.Mutex
+	var late []time.Duration // by which the windows of rules that the kernel told of are off
+	t.Cleanup(func() {
+		slices.Sort(late)
+		if len(late) > 0 && late[len(late)/2] > 500*time.Millisecond {
+			t.Errorf("most of the windows are off: %s", late)
+		}
+	})
 	for _, tt := range []struct {
 		name          string
 		where         func(*lab.Bed) *netns.NS
@@ -340,6 +349,11 @@ func TestCutByHand(t *testing.T) {
 			}
 			if (w.StartWithin > 0) != tt.polls || (w.EndWithin > 0) != tt.polls {
 				t.Errorf("within %s and %s", w.StartWithin, w.EndWithin)
+			}
+			if !tt.polls {
+				mu.Lock()
+				late = append(late, max(w.Start.Sub(from1), w.End.Sub(to1)))
+				mu.Unlock()
 			}
 			if !strings.Contains(w.Rules[0], tt.text) || !strings.Contains(w.Rules[0], "by "+tt.by) && tt.by != "" {
 				t.Errorf("rule %q, want %q by %q", w.Rules[0], tt.text, tt.by)

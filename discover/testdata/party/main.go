@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // stats is the answer of a Filebeat 7.17, cut to its beginnings.
@@ -40,6 +41,9 @@ func main() {
 		defer c.Close()
 		must(io.WriteString(c, "2W\x00\x00\x00\x01")) // Lumberjack v2, window of one
 		must(io.ReadFull(c, make([]byte, len(ack))))  // the connection is accepted
+	}
+	for _, addr := range list("PARTY_AGAIN") {
+		go again(addr)
 	}
 	for _, addr := range list("PARTY_STATS") {
 		network := "tcp"
@@ -70,9 +74,23 @@ func accept(l net.Listener) {
 			log.Fatal(err)
 		}
 		go func() {
+			defer c.Close()
 			io.WriteString(c, ack)
 			io.Copy(io.Discard, c)
 		}()
+	}
+}
+
+// again opens a connection every 2 ms, and closes it when there are 50 younger ones.
+func again(addr string) {
+	var open []net.Conn
+	for range time.Tick(2 * time.Millisecond) {
+		c := must(net.Dial("tcp", addr)).(*net.TCPConn)
+		c.SetLinger(0)
+		if open = append(open, c); len(open) > 50 {
+			open[0].Close()
+			open = open[1:]
+		}
 	}
 }
 
