@@ -1,14 +1,15 @@
 # Targets: test (all tests, with a real Filebeat), packages, lint, e2e, bench, soak, fuzz.
 GO ?= go
 FUZZTIME ?= 30s
-# The tests are live, against real clocks, on machines that others share: one or two that fail are run once more, by
-# themselves, and stay in the summary. A data race, a panic or a third failure ends it.
-GOTEST = $(GO) tool -modfile=$(CURDIR)/tools/go.mod gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=2 --rerun-fails-abort-on-data-race
+# The tests are live, against real clocks, on machines that others share: one or two of a line below that fail are run once
+# more, by themselves, and stay in its summary. A data race, a panic, a leak or a third failure ends it.
+GOTEST = $(GO) tool -modfile=$(CURDIR)/tools/go.mod gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=2 \
+	--rerun-fails-abort-on-data-race --raw-command -- $(CURDIR)/tools/gotest
 
 # The program's own tests run alone: a recorder is to be a recorder while six live beds are on.
 test: packages lint
-	$(GOTEST) --packages "$$($(GO) list ./... | grep -v /cmd/halfopen$$ | xargs)" -- -race -timeout 20m
-	$(GOTEST) --packages ./cmd/halfopen -- -race -timeout 20m
+	PACKAGES="$$($(GO) list ./... | grep -v /cmd/halfopen$$ | xargs)" $(GOTEST) -race -timeout 20m
+	PACKAGES=./cmd/halfopen $(GOTEST) -race -timeout 20m
 	$(MAKE) e2e
 
 # Programs that the tests set against ours, or work beside.
@@ -18,7 +19,7 @@ packages:
 
 # The test bed with a real Filebeat, built as a dependency of a module of its own.
 e2e:
-	cd e2e && $(GO) vet ./... && $(GOTEST) --packages ./... -- -count=1 -parallel 3 -timeout 20m
+	cd e2e && $(GO) vet ./... && PACKAGES=./... $(GOTEST) -count=1 -parallel 3 -timeout 20m
 
 lint:
 	@bad=$$(gofmt -l .); test -z "$$bad" || { echo "not gofmt-ed: $$bad"; exit 1; }
