@@ -240,10 +240,10 @@ func (w *Writer) Lost() int64 {
 
 // Close writes the End, brings everything to the disk and closes the file.
 func (w *Writer) Close(e End) error {
-	w.Append(0, Body{End: &e})
 	close(w.stop)
 	w.running.Wait()
-	w.putAway(nil) // what a flush closed after the last look
+	w.putAway(nil)             // what a flush closed after the last look
+	w.Append(0, Body{End: &e}) // behind what Rotation.Closed has told
 	err := w.Flush()
 	w.sync(w.file)
 	if err == nil {
