@@ -32,11 +32,12 @@ type Captures struct {
 	all    sync.WaitGroup
 }
 
-// enter counts a capture in, unless the recording has ended. One that is open already counts.
-func (c *Captures) enter(rec *Recorder, open bool) (ok bool) {
+// enter counts a capture in, unless the recording has ended. One that is open was
+// counted by Open.
+func (c *Captures) enter(s *Capture, rec *Recorder) (ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed && !open {
+	if c.closed && s.sock == nil {
 		return false
 	}
 	if c.ring == nil {
@@ -50,7 +51,7 @@ func (c *Captures) enter(rec *Recorder, open bool) (ok bool) {
 			},
 		}
 	}
-	if !open {
+	if s.sock == nil {
 		c.all.Add(1)
 	}
 	return true
@@ -99,8 +100,8 @@ type Capture struct {
 }
 
 // Open begins to capture before Run, which then has what came meanwhile, as far as
-// the kernel keeps it, though the recording end first. Captures waits for that Run.
-// Without either, Close ends it.
+// the kernel keeps it, even if the recording ends first. Where Captures runs, it waits
+// for that Run; where the recording never begins, Close ends it.
 func (s *Capture) Open() (err error) {
 	if s.sock, err = capture.Open(s.NS, s.Ports); err == nil {
 		s.To.all.Add(1)
@@ -136,11 +137,12 @@ type capturing struct {
 }
 
 // Run captures until ctx ends.
-func (s *Capture) Run(ctx context.Context, rec *Recorder) (err error) {
-	if !s.To.enter(rec, s.sock != nil) {
+func (s *Capture) Run(ctx context.Context, rec *Recorder) error {
+	if !s.To.enter(s, rec) {
 		return nil
 	}
 	defer s.To.all.Done()
+	var err error
 	w := &capturing{Capture: s, rec: rec, seen: capture.Observer{Ports: s.Ports, Not: s.Not}}
 	if s.sock == nil {
 		if s.sock, err = capture.Open(s.NS, s.Ports); err != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"halfopen/capture"
 	"halfopen/flow"
@@ -49,8 +50,9 @@ func chatter(t *testing.T, bed *lab.Bed, times int) {
 			return err
 		}
 		for _, c := range []net.Conn{server, client} {
+			c.SetReadDeadline(time.Now().Add(time.Minute))
 			if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-				return fmt.Errorf("%d bytes, %w; want the end", n, err)
+				return fmt.Errorf("%d bytes, %v; want the end", n, err)
 			}
 			c.Close()
 		}

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"halfopen/clock"
 	"halfopen/middlebox"
 	"halfopen/timeline"
@@ -39,15 +37,15 @@ func (c *Conntrack) Run(ctx context.Context, rec *Recorder) error {
 	}
 	var rest time.Duration // no reading before
 	var seen, denied bool
-	runtime.LockOSThread() // whose CPU time is looked at
+	runtime.LockOSThread() // whose CPU time is looked at: by the wall clock one pause would keep us from looking for minutes
 	defer runtime.UnlockOSThread()
 	every(ctx, c.Every, func() {
-		began, cost := clock.Mono(), spent()
+		began, spent := clock.Mono(), clock.Spent()
 		if began < rest || denied {
 			return
 		}
 		entries, err := c.Table.List()
-		rest = clock.Mono() + c.Share*(spent()-cost)
+		rest = clock.Mono() + c.Share*(clock.Spent()-spent)
 		switch {
 		case errors.Is(err, os.ErrNotExist): // the kernel does not track, or not yet
 			return
@@ -69,16 +67,6 @@ func (c *Conntrack) Run(ctx context.Context, rec *Recorder) error {
 	})
 	f.flush()
 	return nil
-}
-
-// spent is the CPU time of the calling thread. The wall clock would count the time of
-// others on a busy host, and one pause would keep us from looking for minutes.
-func spent() time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
-		return 0
-	}
-	return time.Duration(t.Nano())
 }
 
 // sameEntry compares all but the timeout, which ticks by itself, and the traffic.

@@ -20,10 +20,10 @@ const (
 	// maxWaiting is how many bytes wait in memory for the disk; as many again are
 	// being written.
 	maxWaiting = 2 << 20
-	// patience is how long the reading of a log waits for the disk to take what
+	// diskPatience is how long the reading of a log waits for the disk to take what
 	// waits before lines are left out of the copy: a disk is too slow below 1 MiB a
 	// second. The end waits as long.
-	patience = 2 * time.Second
+	diskPatience = 2 * time.Second
 	// maxIndex is how many index records wait for the next tick.
 	maxIndex = 256
 )
@@ -70,7 +70,7 @@ func openCopy(rec *Recorder, name, rest string) *logCopy {
 	return c
 }
 
-// put takes a line. It waits for the disk no longer than patience; then the line
+// put takes a line. It waits for the disk no longer than diskPatience; then the line
 // is left out, but not what it says.
 func (c *logCopy) put(l copied) {
 	if !c.fits(l) {

@@ -84,7 +84,7 @@ func TestLogsDiskFull(t *testing.T) {
 // outside of tests.
 func hanging(t *testing.T, disk **os.File) func(*Recorder, string) {
 	return func(rec *Recorder, path string) {
-		rec.patience = patience
+		rec.patience = diskPatience
 		if err := syscall.Mkfifo(path, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -189,7 +189,7 @@ func (o *Onset) page(ctx context.Context, rec *Recorder, s *Stats, p beatstats.P
 	if absent {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.Within, scrapeTimeout))
+	ctx, cancel := context.WithTimeout(ctx, s.limit())
 	defer cancel()
 	body, took, err := s.Client.Fetch(ctx, p.Path)
 	switch {

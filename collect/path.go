@@ -50,14 +50,16 @@ type Canary struct {
 	Every time.Duration
 }
 
-// Run tries until ctx ends. A try takes one period at most.
+// Run tries until ctx ends. A try takes one period at most; on a host that does not get to
+// run it once more.
 func (c *Canary) Run(ctx context.Context, rec *Recorder) error {
 	every(ctx, c.Every, func() {
-		began := clock.Mono()
-		err := c.NS.Do(func() error { return c.try(ctx) })
-		took := clock.Mono() - began
-		if err != nil && (ctx.Err() != nil || took > c.Every+c.Every/10) {
-			return // a try that this host was late with says nothing of the path
+		took, err := c.once(ctx)
+		if late := c.Every + c.Every/10; err != nil && took > late {
+			took, err = c.once(ctx) // a try that this host was late with says nothing of the path
+		}
+		if err != nil && ctx.Err() != nil {
+			return
 		}
 		k := &timeline.Canary{From: c.From, To: c.To, Passed: err == nil}
 		if err != nil {
@@ -66,6 +68,12 @@ func (c *Canary) Run(ctx context.Context, rec *Recorder) error {
 		rec.Append(took, timeline.Body{Canary: k})
 	})
 	return nil
+}
+
+func (c *Canary) once(ctx context.Context) (took time.Duration, err error) {
+	began := clock.Mono()
+	err = c.NS.Do(func() error { return c.try(ctx) })
+	return clock.Mono() - began, err
 }
 
 func (c *Canary) try(ctx context.Context) error {

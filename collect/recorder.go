@@ -45,7 +45,7 @@ type Recorder struct {
 	began  time.Time
 	tl     *timeline.Writer
 	phases chan phase
-	// patience is how long a disk is waited for; longer in tests of what does not hang.
+	// patience is how long a disk is waited for, diskPatience.
 	patience time.Duration
 
 	unwritten unwritten
@@ -95,7 +95,7 @@ func Open(dir string, h timeline.Header, observe func(timeline.Record)) (*Record
 		if err != nil {
 			return nil, fmt.Errorf("%w; name a folder you may write to with --evidence", err)
 		}
-		r := &Recorder{dir: dir, prefix: prefix, began: began, tl: tl, phases: make(chan phase), patience: patience}
+		r := &Recorder{dir: dir, prefix: prefix, began: began, tl: tl, phases: make(chan phase), patience: diskPatience}
 		r.folder, _ = os.Stat(dir) // nil: it is gone again, which will be told
 		return r, nil
 	}

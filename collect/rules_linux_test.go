@@ -66,7 +66,9 @@ func TestRulesOfBlocklist(t *testing.T) {
 	for _, k := range o.all(func(k timeline.Record) bool { return k.Gap != nil }) {
 		lost += k.Gap.Lost
 	}
-	if len(came)+len(went) > len(list) || int(lost) != 2*len(list)-len(came)-len(went) {
+	first, last := o.all(told(middlebox.New))[0], o.all(told(middlebox.Destroy))
+	most := burstMost * (2 + int((last[len(last)-1].Mono-first.Mono)/burstPace))
+	if len(came) > most || len(went) > len(came)+most || int(lost) != 2*len(list)-len(came)-len(went) {
 		t.Errorf("%d came, %d went, %d were left out", len(came), len(went), lost)
 	}
 }

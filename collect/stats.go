@@ -24,15 +24,18 @@ type Stats struct {
 	Log *LoggedStats
 	// Onset, where not nil, is told of the counters.
 	Onset *Onset
-	// Within bounds a scrape; the next one waits for it. 0 is scrapeTimeout.
-	Within time.Duration
 
 	one  sync.Mutex // a scrape and the raw evidence never ask at the same time
 	mu   sync.Mutex
 	kind string // of what answered last
+
+	within time.Duration // where not 0: instead of scrapeTimeout
 }
 
+// scrapeTimeout bounds a scrape; the next one waits for it.
 const scrapeTimeout = 2 * time.Second
+
+func (s *Stats) limit() time.Duration { return cmp.Or(s.within, scrapeTimeout) }
 
 // Run scrapes until ctx ends. A scrape that fails is a Failure record, a restart
 // that the counters show a Party record.
@@ -66,7 +69,7 @@ func (s *Stats) Run(ctx context.Context, rec *Recorder) error {
 func (s *Stats) scrape(ctx context.Context) (beatstats.Sample, error) {
 	s.one.Lock()
 	defer s.one.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.Within, scrapeTimeout))
+	ctx, cancel := context.WithTimeout(ctx, s.limit())
 	defer cancel()
 	sample, _, err := s.Client.Scrape(ctx)
 	if err == nil {
@@ -103,7 +106,7 @@ func (s *Stats) Keep(ctx context.Context, rec *Recorder, phase string) {
 func (s *Stats) fetch(ctx context.Context, path string) (body []byte, took time.Duration, err error) {
 	s.one.Lock()
 	defer s.one.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.Within, scrapeTimeout))
+	ctx, cancel := context.WithTimeout(ctx, s.limit())
 	defer cancel()
 	return s.Client.Fetch(ctx, path)
 }

@@ -37,7 +37,7 @@ func scraper(t *testing.T, endpoint string, timeout time.Duration) *Stats {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return &Stats{At: "shipper", Name: "filebeat", Client: c, Every: 20 * time.Millisecond, Within: time.Minute, Paths: []string{"/stats"}}
+	return &Stats{At: "shipper", Name: "filebeat", Client: c, Every: 20 * time.Millisecond, within: time.Minute, Paths: []string{"/stats"}}
 }
 
 // speaker answers each connection with what say writes; done is closed when the

@@ -226,7 +226,7 @@ func (f *Fault) Undo() error {
 // Close is Undo.
 func (f *Fault) Close() error { return f.Undo() }
 
-// Table is the name and family of its nf_tables table, as in Window.
+// Table is the family and name of its nf_tables table, as in Window.
 func (f *Fault) Table() string { return f.plan.target() }
 
 // Window returns the story so far. Name is how the user calls the fault.

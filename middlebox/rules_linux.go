@@ -10,6 +10,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"halfopen/clock"
 	"halfopen/flow"
 	"halfopen/netns"
 )
@@ -117,9 +118,9 @@ func openRules(ns *netns.NS, ports flow.Ports, fn func(RuleChange)) (*ruleWatch,
 		counting: map[ruleName]uint64{}, sets: map[setName]contents{}, held: map[ruleName]map[string]heldElement{},
 	}
 	w.fn = func(c RuleChange) {
-		began := spent()
+		began := clock.Spent()
 		fn(c)
-		w.telling += spent() - began
+		w.telling += clock.Spent() - began
 	}
 	return w, nil
 }
@@ -134,16 +135,6 @@ func (w *ruleWatch) close() {
 // tell of changes is left out: a firewall that is loaded anew has hundreds, and more
 // may follow soon.
 const lookShare = 100
-
-// spent is the CPU time of the calling thread. The wall clock would count the time of
-// others on a busy host.
-func spent() time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
-		return 0
-	}
-	return time.Duration(t.Nano())
-}
 
 func (w *ruleWatch) begin() error {
 	rules, err := w.list()
@@ -188,11 +179,11 @@ func (w *ruleWatch) run(ctx context.Context, conn *netlink.Conn, every time.Dura
 	for look, overrun := time.Now().Add(every), false; ; {
 		if began := time.Now(); !began.Before(look) {
 			w.telling = 0
-			cost := spent()
+			cost := clock.Spent()
 			if err := errors.Join(w.legacy.compare(w.fn), w.count(), w.orphaned(conn)); err != nil {
 				return err
 			}
-			look = began.Add(max(every, lookShare*(spent()-cost-w.telling)))
+			look = began.Add(max(every, lookShare*(clock.Spent()-cost-w.telling)))
 		}
 		if overrun && empty(conn) {
 			overrun = false

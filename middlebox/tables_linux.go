@@ -92,8 +92,11 @@ func (w *ruleWatch) orphaned(conn *netlink.Conn) error {
 		return nil
 	}
 	there, err := w.tables()
-	if err != nil || !empty(conn) { // it may be told
+	if err != nil {
 		return err
+	}
+	if !empty(conn) { // it may be told
+		return nil
 	}
 	w.looked = asked
 	now := time.Now() // not sooner: what went since it was asked is missing, too

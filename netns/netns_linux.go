@@ -31,7 +31,7 @@ type NS struct {
 	tid    int
 	calls  chan func()
 	closed chan struct{}
-	ended  chan struct{} // its thread is about to
+	ended  chan struct{} // closed as its thread ends
 	once   sync.Once
 }
 

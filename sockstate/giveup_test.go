@@ -225,8 +225,8 @@ const precision = 250 * time.Millisecond
 // gone, and returns them with its end. A timer is late at most by what had passed,
 // when the socket was read next, since the moment for which it was set.
 func untilGone(t *testing.T, ns *netns.NS, d *Diag, s Socket, tune Tuning, sys Sysctls) (foretold []prophecy, end death) {
-	due := time.Now().Add(time.Hour)
 	t.Helper()
+	due := time.Now().Add(time.Hour)
 	note := func(s Socket, began time.Time) {
 		if f, ok := tune.GiveUp(s, sys); ok {
 			foretold = append(foretold, prophecy{f, s, span{began, time.Now()}})
@@ -243,7 +243,9 @@ func untilGone(t *testing.T, ns *netns.NS, d *Diag, s Socket, tune Tuning, sys S
 		end.from = began
 		late := max(0, began.Sub(due))
 		end.late, end.worst = end.late+late, max(end.worst, late)
-		due = time.Now().Add(s.TimerIn)
+		if due = time.Now().Add(s.TimerIn); s.Timer == TimerOff {
+			due = due.Add(time.Hour)
+		}
 		kept := s
 		info := *s.Info
 		kept.Info = &info

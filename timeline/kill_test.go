@@ -105,8 +105,9 @@ func TestKill(t *testing.T) {
 	}
 	t.Logf("%d kills: at most the last %s missing; %d times a line was torn, %d times a segment was half compressed, %d segments were whole",
 		all, worst.Round(time.Millisecond), torn, atWork, rotated)
-	if late > kills/atOnce {
-		t.Errorf("%d times more than a second is missing", late)
+	// A recorder that did not get to run has made nothing since, and few do not.
+	if late > kills/20 || worst > 10*time.Second {
+		t.Errorf("%d times more than a second is missing, %s at most", late, worst)
 	}
 	if all != kills || rotated < kills || atWork < kills/20 {
 		t.Errorf("that is not what was meant to be met")

@@ -19,7 +19,7 @@ type standing struct {
 	at         string // place
 	by         string // who made it, where the kernel told
 	came, went reading[*timeline.Rule]
-	first      uint64 // packets that it had counted before it came
+	first      uint64 // packets that its counter had when it came
 	firstBytes uint64
 	part       bool // another one's words stand for it, too
 	more       int  // for how many others its words stand
@@ -44,7 +44,9 @@ func (r *run) standings() (list []*standing) {
 		case c.Kind == middlebox.New && (c.Rule.Element == "" || !stand()) || c.Kind == middlebox.Update && !stand():
 			if r.mayCut(k.body, addrs) && !r.reloaded(i) {
 				s := &standing{rule: *c.Rule, at: k.body.At, by: maker(c), came: k}
-				if c.Kind == middlebox.Update || c.Within == 0 { // one that was found by comparing had begun at zero
+				// A rule that was found by comparing is taken to have begun at zero, as rules do that are not
+				// restored with counters; an element has the counter of its rule, which may be old.
+				if c.Kind == middlebox.Update || c.Within == 0 || c.Rule.Element != "" {
 					s.first, s.firstBytes = value(c.Rule.Packets), value(c.Rule.Bytes)
 				}
 				list = append(list, s)

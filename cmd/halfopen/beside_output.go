@@ -98,7 +98,7 @@ func holds(pipe *os.File) (some bool) {
 
 // outputPatience is how long a command that prints faster than its lines are
 // matched is held up, as a slow disk would hold it up, before lines are left out.
-const outputPatience = 10 * time.Second
+const outputPatience = 5 * time.Second
 
 // keepOutput records the lines of the streams, in the order in which they come,
 // until both end. It returns when it takes them; done waits for the last ones.

@@ -19,7 +19,6 @@ import (
 type checkupOptions struct {
 	recordOptions // what to look at
 	over, timeout time.Duration
-	asking        time.Duration // for how long at most, in a reading, all endpoints
 	th            verdict.Thresholds
 	plugin        bool
 	warn, crit    limitSpan
@@ -31,7 +30,7 @@ type checkupOptions struct {
 const pluginFlag = "plugin"
 
 func newCheck() *cobra.Command {
-	o := checkupOptions{asking: 2 * time.Second, warn: limitSpan(verdict.Defaults().Silent), crit: limitSpan(verdict.Defaults().StallAfter)}
+	o := checkupOptions{warn: limitSpan(verdict.Defaults().Silent), crit: limitSpan(verdict.Defaults().StallAfter)}
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say at once how each shipper's connections are: healthy, idle or stalled",

@@ -25,7 +25,7 @@ import (
 // visiting is a visit of some wards whose sockets are read from this process's own
 // namespace.
 func visiting(timeout time.Duration, n int) (*visit, []*ward) {
-	v := &visit{o: &checkupOptions{timeout: timeout, asking: timeout, th: verdict.Defaults()}, began: time.Now(), mono: clock.Mono(),
+	v := &visit{o: &checkupOptions{timeout: timeout, th: verdict.Defaults()}, asking: timeout, began: time.Now(), mono: clock.Mono(),
 		ports: flow.NewPorts(5044), owners: map[uint32]sockstate.Owner{}, doing: map[string]bool{}}
 	for i := range n {
 		name := fmt.Sprintf("filebeat-%d", i)

@@ -22,9 +22,10 @@ import (
 // visit looks at the shippers of this host. What it has seen may be taken from it
 // at any time, whatever hangs.
 type visit struct {
-	o     *checkupOptions
-	began time.Time
-	mono  time.Duration // the same
+	o      *checkupOptions
+	began  time.Time
+	mono   time.Duration // the same
+	asking time.Duration // the most that a reading of all endpoints takes, however long the rest may
 
 	mu     sync.Mutex
 	ports  flow.Ports
@@ -39,7 +40,7 @@ type visit struct {
 func (o *checkupOptions) visit(ctx context.Context) (verdict.Checkup, error) {
 	limited, stop := context.WithTimeout(ctx, o.timeout-o.judging())
 	defer stop()
-	v := &visit{o: o, began: time.Now(), mono: clock.Mono(), owners: map[uint32]sockstate.Owner{}, doing: map[string]bool{}}
+	v := &visit{o: o, began: time.Now(), mono: clock.Mono(), asking: asking, owners: map[uint32]sockstate.Owner{}, doing: map[string]bool{}}
 	found := v.begin("the search for shippers") // here: the time may be out before the goroutine runs
 	done := make(chan error, 1)
 	go func() { done <- v.run(limited, found) }()
@@ -130,6 +131,8 @@ func (v *visit) rounds(ctx context.Context, wards []*ward) error {
 	v.round(ctx, wards)
 	return errors.Join(v.identify(), ctx.Err())
 }
+
+const asking = 2 * time.Second
 
 // How many namespaces are read at a time, and how many endpoints are asked: each of
 // those may hang, and holds a thread while it is dialled.

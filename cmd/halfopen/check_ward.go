@@ -101,7 +101,7 @@ func (v *visit) admit(s *subject) (*ward, error) {
 
 // asks is how long all endpoints may take together: both readings leave time for the
 // rest, however many hang.
-func (v *visit) asks() time.Duration { return min(v.o.asking, (v.o.timeout-v.o.over)/4) }
+func (v *visit) asks() time.Duration { return min(v.asking, (v.o.timeout-v.o.over)/4) }
 
 func (w *ward) close() {
 	w.view.close()

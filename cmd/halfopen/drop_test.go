@@ -19,6 +19,7 @@ import (
 
 // Each method meets the connection that passes, tells so, and is gone afterwards.
 func TestDrop(t *testing.T) {
+	polled := mostly(t, 500*time.Millisecond) // the counters are, every 20 ms
 	for _, tt := range []struct {
 		args  string
 		where string
@@ -62,6 +63,7 @@ func TestDrop(t *testing.T) {
 			if !ok || first.By.Before(start) || last.By.Before(first.By) {
 				t.Errorf("start %s, first packet %+v, last %+v", start, first, last)
 			}
+			polled(last.By.Sub(last.After))
 			if held, ok := w.Held(0); !ok || held < 5*time.Second || held > 30*time.Second {
 				t.Errorf("held for %s, %t", held, ok)
 			}

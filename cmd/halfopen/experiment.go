@@ -62,10 +62,10 @@ type experiment struct {
 	valve             *lab.Valve // in the receiver's output; nil: none
 	blocked           bool       // the valve is shut
 
-	acked atomic.Int64
-	moved atomic.Bool // acked grew between two readings, as a judge asks of the time before a cut
-	read  bool        // acked was
-	show  *display
+	acked     atomic.Int64
+	readAcked bool        // it was, before; observe alone asks
+	moved     atomic.Bool // acked grew between two readings, as a judge asks of the time before a cut
+	show      *display
 }
 
 // runLab runs the experiment and prints its verdict.
@@ -160,10 +160,10 @@ func (x *experiment) delivered() {
 
 func (x *experiment) observe(r timeline.Record) {
 	if s := r.Stats; s != nil && s.At == timeline.Shipper && s.Sample.Acked != nil {
-		if n := s.Sample.Acked.N; n > x.acked.Swap(n) && x.read {
+		if n := s.Sample.Acked.N; n > x.acked.Swap(n) && x.readAcked {
 			x.moved.Store(true)
 		}
-		x.read = true
+		x.readAcked = true
 	}
 	x.show.observe(r)
 }

@@ -55,6 +55,7 @@ func (h *byHand) told(after time.Time, text string) {
 func TestFirewalldRecorded(t *testing.T) {
 	const rich = "rule family=ipv4 port port=5044 protocol=tcp drop"
 	const direct = " ipv4 raw PREROUTING 0 -p tcp --dport 5044 -j DROP"
+	told := mostly(t, 500*time.Millisecond)
 	for _, tt := range []struct {
 		backend, cut, mend string
 		by                 string // whom the kernel tells, "" where tables are compared
@@ -96,6 +97,9 @@ func TestFirewalldRecorded(t *testing.T) {
 			t.Logf("%s to %s (within %s and %s): %s", w.Start, w.End, w.StartWithin, w.EndWithin, w.Rules[0])
 			if w.Start.Before(from0) || w.Start.Add(-w.StartWithin).After(from1.Add(slack)) {
 				t.Errorf("start %s within %s, want between %s and %s", w.Start, w.StartWithin, from0, from1)
+			}
+			if tt.by != "" {
+				told(max(w.Start.Sub(from1), w.End.Sub(to1)))
 			}
 			if w.End.After(to1.Add(slack)) || w.End.Add(w.EndWithin).Before(to0) {
 				t.Errorf("end %s within %s, want between %s and %s", w.End, w.EndWithin, to0, to1)

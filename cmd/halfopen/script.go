@@ -13,7 +13,7 @@ import (
 	"halfopen/timeline"
 )
 
-// patience is how long the first delivery may take beyond the warm-up.
+// patience is how long it may take beyond the warm-up until acks have moved.
 const patience = 15 * time.Second
 
 // script is the experiment: deliver, break the path or a party, watch.
