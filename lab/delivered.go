@@ -13,10 +13,10 @@ import (
 // lineMark is before the number of a generated line, wherever it is found.
 const lineMark = "lab line "
 
-// noiseBytes is how much of a noisy line is left when it is compressed: ten of
-// them are more than a socket takes when its program does not read (64 KiB, the
-// window that an unread socket of Linux offers at most).
-const noiseBytes = 16 << 10
+// noiseBytes is how much of a noisy line is left when it is compressed: more than a
+// socket takes when its program does not read (64 KiB, the window that an unread
+// socket of Linux offers at most), so that a batch of one line fills it.
+const noiseBytes = 72 << 10
 
 func noise() string {
 	b := make([]byte, noiseBytes)

@@ -22,7 +22,7 @@ func (x *experiment) mark(text string) {
 
 // backlog is how many long lines come at once, where a party is to be given more
 // than it takes.
-const backlog = 100
+const backlog = 20
 
 // stopReceiver stops the receiver's process: its kernel goes on acknowledging
 // until the buffer of its socket is full. Nothing must be under way then: the
