@@ -32,14 +32,23 @@ type Captures struct {
 	all    sync.WaitGroup
 }
 
-// enter counts a capture in, unless the recording has ended. One that is open was
-// counted by Open.
-func (c *Captures) enter(s *Capture, rec *Recorder) (ok bool) {
+// enter counts a capture in, unless the recording has ended.
+func (c *Captures) enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed && s.sock == nil {
-		return false
+	if c.closed {
+		return errEnded
 	}
+	c.all.Add(1)
+	return nil
+}
+
+var errEnded = errors.New("the recording has ended")
+
+// begin makes the ring of files, for the first capture.
+func (c *Captures) begin(rec *Recorder) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.ring == nil {
 		c.ring = &capture.Ring{
 			Name: func(n int) string { return rec.Path(c.name(n)) }, Size: c.Size, Keep: c.Keep, Tool: c.Tool,
@@ -51,10 +60,6 @@ func (c *Captures) enter(s *Capture, rec *Recorder) (ok bool) {
 			},
 		}
 	}
-	if s.sock == nil {
-		c.all.Add(1)
-	}
-	return true
 }
 
 // name is the last part of the n-th file's name.
@@ -103,8 +108,11 @@ type Capture struct {
 // the kernel keeps it, even if the recording ends first. Where Captures runs, it waits
 // for that Run; where the recording never begins, Close ends it.
 func (s *Capture) Open() (err error) {
-	if s.sock, err = capture.Open(s.NS, s.Ports); err == nil {
-		s.To.all.Add(1)
+	if err = s.To.enter(); err != nil {
+		return err
+	}
+	if s.sock, err = capture.Open(s.NS, s.Ports); err != nil {
+		s.To.all.Done()
 	}
 	return err
 }
@@ -138,21 +146,20 @@ type capturing struct {
 
 // Run captures until ctx ends.
 func (s *Capture) Run(ctx context.Context, rec *Recorder) error {
-	if !s.To.enter(s, rec) {
-		return nil
-	}
-	defer s.To.all.Done()
-	var err error
 	w := &capturing{Capture: s, rec: rec, seen: capture.Observer{Ports: s.Ports, Not: s.Not}}
 	if s.sock == nil {
-		if s.sock, err = capture.Open(s.NS, s.Ports); err != nil {
-			rec.Fail(w.source(), 0, err)
+		if err := s.Open(); err != nil {
+			if !errors.Is(err, errEnded) {
+				rec.Fail(w.source(), 0, err)
+			}
 			return nil
 		}
 	}
+	defer s.To.all.Done()
 	defer s.sock.Close()
+	s.To.begin(rec)
 	w.tell(false)
-	err = w.loop(ctx)
+	err := w.loop(ctx)
 	if err == nil {
 		err = w.drain()
 	}

@@ -119,11 +119,7 @@ func TestTheLogTakesOver(t *testing.T) {
 	l.Seen = func(line []byte, at time.Time) { seen(line, at); heard.Add(1) }
 	hears := func(n int32) {
 		t.Helper()
-		for deadline := time.Now().Add(60 * time.Second); heard.Load() < n; time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%d lines heard, want %d", heard.Load(), n)
-			}
-		}
+		await(t, func() bool { return heard.Load() >= n })
 	}
 	logged := func(r timeline.Record) bool { return isStats(r) && r.Stats.Sample.Logged != nil }
 	scraped := func(r timeline.Record) bool { return isStats(r) && r.Stats.Sample.Logged == nil }

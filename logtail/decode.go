@@ -131,12 +131,12 @@ func (d *Decoder) unwrap(m *Message) {
 
 // wallTime is when a record of the kernel was written, by the clocks as they
 // are now: wrong by the time suspended or the clock's steps since. Never later
-// than it was read. The clocks are read three times, and those readings taken that came
-// closest together: a thread may stand still between two.
+// than it was read. A thread may stand still between the readings of two clocks: they are
+// read again then, twice at most, and those taken that came closest together.
 func wallTime(up time.Duration, read time.Time) time.Time {
 	var at time.Time
 	least := time.Duration(math.MaxInt64)
-	for range 3 {
+	for try := 0; try < 3 && least > 100*time.Microsecond; try++ {
 		began, now := uptime(), time.Now()
 		if took := uptime() - began; took < least {
 			least, at = took, now.Add(up-began)

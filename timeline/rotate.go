@@ -88,7 +88,6 @@ func (w *Writer) turn(head []byte) {
 func (w *Writer) tidyRegularly() {
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
-	var plain []string // closed and not compressed yet
 	for {
 		select {
 		case <-tick.C:
@@ -96,9 +95,8 @@ func (w *Writer) tidyRegularly() {
 			now := w.file
 			w.flush.Unlock()
 			w.sync(now) // only this goroutine closes files
-			plain = w.putAway(plain)
+			w.putAway()
 		case <-w.stop:
-			w.putAway(plain)
 			return
 		}
 	}
@@ -110,9 +108,9 @@ func (w *Writer) sync(f *os.File) {
 	}
 }
 
-// putAway closes and compresses segments; it returns those that could not be
-// compressed, for the next time.
-func (w *Writer) putAway(plain []string) []string {
+// putAway closes and compresses segments. Those that could not be compressed are tried
+// again when others are closed.
+func (w *Writer) putAway() {
 	w.mu.Lock()
 	closed, tell := w.closed, w.rot.Closed
 	w.closed = nil
@@ -120,12 +118,12 @@ func (w *Writer) putAway(plain []string) []string {
 	for _, f := range closed {
 		w.sync(f)
 		f.Close()
-		plain = append(plain, f.Name())
+		w.plain = append(w.plain, f.Name())
 	}
 	if len(closed) == 0 {
-		return plain
+		return
 	}
-	return slices.DeleteFunc(plain, func(path string) bool {
+	w.plain = slices.DeleteFunc(w.plain, func(path string) bool {
 		if err := compress(path); err != nil {
 			w.Append(0, Body{Failure: &Failure{Source: Recorder, Error: err.Error()}})
 			return false

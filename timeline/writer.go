@@ -48,8 +48,9 @@ type Writer struct {
 	failed error // of the last write, nil once one succeeded again
 
 	// unsynced is the first error of fsync(2): the kernel reports it once, and
-	// what it lost stays lost. Only tidy and Close touch it, one after the other.
+	// what it lost stays lost. Only tidy and Close touch it, and plain, one after the other.
 	unsynced error
+	plain    []string // closed segments that are not compressed yet
 	stop     chan struct{}
 	running  sync.WaitGroup
 
@@ -242,7 +243,7 @@ func (w *Writer) Lost() int64 {
 func (w *Writer) Close(e End) error {
 	close(w.stop)
 	w.running.Wait()
-	w.putAway(nil)             // what a flush closed after the last look
+	w.putAway()
 	w.Append(0, Body{End: &e}) // behind what Rotation.Closed has told
 	err := w.Flush()
 	w.sync(w.file)

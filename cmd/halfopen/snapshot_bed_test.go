@@ -68,7 +68,7 @@ func (b *cronBed) await(what string, is func(beatstats.Sample) bool) {
 // hold has work wait for a receiver that does not answer any more.
 func (b *cronBed) hold(lines int) {
 	b.t.Helper()
-	b.signal(b.receiver, "STOP")
+	freeze(b.t, b.receiver)
 	b.write(lines)
 	b.await("events wait", waiting(int64(lines)))
 }
